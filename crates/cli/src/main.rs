@@ -1,0 +1,3 @@
+//! The `hpips` program.
+
+fn main() {}
