@@ -1,0 +1,36 @@
+# Lists the recipes.
+default:
+    @just --list
+
+# What CI runs.
+check:
+    bash .ci/run
+
+# Formats the code.
+fmt:
+    cargo fmt --all
+
+# Formatting and lints, warnings are errors.
+lint:
+    cargo fmt --all --check
+    cargo clippy --workspace --all-targets --locked -- -D warnings
+
+# The whole test suite, as the README says.
+test:
+    cargo test --workspace --locked
+
+# The demonstration on this machine.
+demo *ARGS:
+    cargo run --locked -- demo {{ARGS}}
+
+# Tests that are too slow for CI.
+test-slow:
+    cargo test --workspace --locked -- --ignored _slow
+
+# The documentation of all crates, warnings are errors.
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --locked
+
+# Licences, advisories and sources of the dependencies; needs cargo-deny.
+deny:
+    cargo deny --all-features check licenses bans sources
