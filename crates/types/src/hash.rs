@@ -19,6 +19,14 @@ byte_string! {
     FieldBytes(32)
 }
 byte_string! {
+    /// A threshold signature of a view (BLS12-381 G1, compressed): what beacons are made of.
+    ThresholdSignature(48)
+}
+byte_string! {
+    /// The key of a chain's committee (BLS12-381 G2, compressed); it stays the same for ever.
+    GroupKey(96)
+}
+byte_string! {
     /// An ed25519 signature.
     SignatureBytes(64)
 }

@@ -26,7 +26,7 @@ pub mod time;
 
 pub use amount::{ByteCount, TokenAmount};
 pub use cid::Cid;
-pub use hash::{Blake3Hash, FieldBytes, Sha256Digest, SignatureBytes};
+pub use hash::{Blake3Hash, FieldBytes, GroupKey, Sha256Digest, SignatureBytes, ThresholdSignature};
 pub use id::{AccountId, ChainId, DealId, ProposalId, SetId, TxId};
 pub use index::{ExtentIndex, RecordIndex, ShardIndex, SlotIndex, StripeIndex};
 pub use manifest::Manifest;
