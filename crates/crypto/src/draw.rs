@@ -138,20 +138,29 @@ mod tests {
     #[test]
     fn the_stream_is_frozen() {
         let mut draw = draw();
-        assert_eq!(draw.u64(), 0xF8EE2E_u64);
+        let first = draw.u64();
         let few: Vec<u64> = (0..8).map(|_| draw.below(10)).collect();
-        assert_eq!(few, [0u64; 8]);
-        assert_eq!(draw.below_wide(1 << 70), 0);
-        assert_eq!(draw.choose(10, 4), [0usize; 4]);
+        let wide = draw.below_wide(1 << 70);
+        let chosen = draw.choose(10, 4);
         let mut items = [0, 1, 2, 3, 4, 5, 6, 7];
         draw.shuffle(&mut items);
-        assert_eq!(items, [0; 8]);
+        let weighted: Vec<Option<usize>> = (0..6).map(|_| draw.weighted(&[5, 0, 1, 4])).collect();
+        let all = format!("{first} {few:?} {wide} {chosen:?} {items:?} {weighted:?}");
+        let expected = "8826826988236357833 [8, 9, 3, 8, 2, 6, 8, 6] 783129991991304841814 [3, 0, 7, 5] \
+                        [0, 2, 3, 5, 7, 1, 6, 4] [Some(3), Some(0), Some(0), Some(0), Some(0), Some(3)]";
+        assert_eq!(all, expected);
     }
 
     #[test]
     fn parts_do_not_run_together() {
         let first = |parts: &[&[u8]]| Draw::new("hpips/test/draw/v1", parts).u64();
-        let all = [first(&[b"ab", b"c"]), first(&[b"a", b"bc"]), first(&[b"abc"]), first(&[b"abc", b""]), first(&[])];
+        let all = [
+            first(&[b"ab", b"c"]),
+            first(&[b"a", b"bc"]),
+            first(&[b"abc"]),
+            first(&[b"abc", b""]),
+            first(&[]),
+        ];
         for (index, one) in all.iter().enumerate() {
             assert!(!all[index + 1..].contains(one), "{index}");
         }

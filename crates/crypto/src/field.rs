@@ -96,7 +96,7 @@ mod tests {
         let element = from_hash("hpips/test/field/v1", &[b"a", b"bc"]);
         assert_eq!(
             hex::encode(to_bytes(&element).as_bytes()),
-            "FREEZE_FIELD"
+            "8b24753f37871a060fb336278372bb5f227895e66dcb6ef3f750af3213e22a46"
         );
         assert_ne!(element, from_hash("hpips/test/field/v1", &[b"ab", b"c"]));
     }

@@ -23,10 +23,10 @@
 
 #![deny(unsafe_code)]
 
-pub mod field;
-pub mod poseidon2;
-pub mod merkle;
 pub mod draw;
+pub mod field;
+pub mod merkle;
+pub mod poseidon2;
 pub mod sign;
 
 pub use ark_bls12_381::Fr;

@@ -239,11 +239,15 @@ impl Tree {
         if base > depth || depth > DEPTH_MAX || leaves > capacity(depth) {
             return None;
         }
-        let counts: Option<Vec<usize>> = (base..=depth)
-            .map(|level| usize::try_from(leaves.div_ceil(capacity(level))).ok())
-            .collect();
+        let counts: Option<Vec<usize>> =
+            (base..=depth).map(|level| usize::try_from(leaves.div_ceil(capacity(level))).ok()).collect();
         let counts = counts?;
-        if bytes.len() != counts.iter().try_fold(0usize, |sum, one| sum.checked_add(*one))?.checked_mul(FieldBytes::LEN)? {
+        if bytes.len()
+            != counts
+                .iter()
+                .try_fold(0usize, |sum, one| sum.checked_add(*one))?
+                .checked_mul(FieldBytes::LEN)?
+        {
             return None;
         }
         let mut rest = bytes;
@@ -295,7 +299,7 @@ impl Builder {
         let levels = self.kept.as_ref().map_or(TASK_LEVELS, |(level, _)| TASK_LEVELS.min(*level));
         let task = usize::try_from(capacity(levels)).expect("a task is small");
         let mut rest = leaves;
-        while !rest.is_empty() && (self.count % capacity(levels) != 0 || rest.len() < task) {
+        while !rest.is_empty() && (!self.count.is_multiple_of(capacity(levels)) || rest.len() < task) {
             self.push(rest[0]);
             rest = &rest[1..];
         }
@@ -328,7 +332,10 @@ impl Builder {
             return self.finish_tree(depth).root();
         }
         self.close_below(depth);
-        self.pending.get(usize::from(depth)).and_then(|row| row.first().copied()).unwrap_or_else(|| zero_root(depth))
+        self.pending
+            .get(usize::from(depth))
+            .and_then(|row| row.first().copied())
+            .unwrap_or_else(|| zero_root(depth))
     }
 
     /// The tree of a depth, with rows from the kept level up.
@@ -409,7 +416,10 @@ fn full_root(leaves: &[Fr]) -> Fr {
 }
 
 fn read_nodes(bytes: &[u8]) -> Option<Vec<Fr>> {
-    bytes.chunks_exact(FieldBytes::LEN).map(|chunk| field::from_bytes(&FieldBytes::from_slice(chunk)?)).collect()
+    bytes
+        .chunks_exact(FieldBytes::LEN)
+        .map(|chunk| field::from_bytes(&FieldBytes::from_slice(chunk)?))
+        .collect()
 }
 
 fn digit(index: u64) -> usize {

@@ -97,18 +97,13 @@ pub fn permute4(state: &mut [Fr; 4]) {
     let Diagonal::Field(diagonal) = &constants::WIDTH_4.diagonal else {
         unreachable!("width 4 has field elements on its diagonal")
     };
-    permute(
-        state,
-        &constants::WIDTH_4,
-        |state| external_four(state),
-        |state| {
-            let sum = state[0] + state[1] + state[2] + state[3];
-            for (lane, factor) in state.iter_mut().zip(diagonal) {
-                *lane *= factor;
-                *lane += sum;
-            }
-        },
-    );
+    permute(state, &constants::WIDTH_4, external_four, |state| {
+        let sum = state[0] + state[1] + state[2] + state[3];
+        for (lane, factor) in state.iter_mut().zip(diagonal) {
+            *lane *= factor;
+            *lane += sum;
+        }
+    });
 }
 
 /// The permutation of eight lanes, instance `8-small`.
