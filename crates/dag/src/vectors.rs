@@ -1,0 +1,1 @@
+//! Published CIDs and round trips through every reader.
