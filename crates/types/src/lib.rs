@@ -29,6 +29,6 @@ pub use cid::Cid;
 pub use hash::{Blake3Hash, FieldBytes, GroupKey, Sha256Digest, SignatureBytes, ThresholdSignature};
 pub use id::{AccountId, ChainId, DealId, ProposalId, SetId, TxId};
 pub use index::{ExtentIndex, RecordIndex, ShardIndex, SlotIndex, StripeIndex};
-pub use manifest::Manifest;
+pub use manifest::{Code, Manifest};
 pub use params::NetworkParams;
 pub use time::{DayIndex, EpochIndex, Height, View, WindowIndex};
