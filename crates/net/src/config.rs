@@ -1,0 +1,93 @@
+//! What a node's network needs to know before it starts.
+
+use core::fmt;
+use std::time::Duration;
+
+use libp2p::Multiaddr;
+use zeroize::Zeroizing;
+
+/// Configuration of [`crate::Net`].
+#[derive(Clone)]
+pub struct Config {
+    /// Seed of the ed25519 key that is the node's account and its libp2p identity.
+    pub seed: Zeroizing<[u8; 32]>,
+    /// Addresses to listen on; port 0 takes any free one. Empty: only dial.
+    pub listen: Vec<Multiaddr>,
+    /// Peers to stay connected with, each ending in `/p2p/NAME`. They are redialled for ever.
+    pub peers: Vec<Multiaddr>,
+    /// Name and version shown to others, as `hpips/0.0.1`.
+    pub agent: String,
+    /// Whether peers on the local network are looked for by multicast DNS.
+    pub mdns: bool,
+    /// Bounds of memory and connections.
+    pub limits: Limits,
+}
+
+impl Config {
+    /// A node that listens on a free port of the loopback interface and knows nobody.
+    pub fn loopback(seed: [u8; 32]) -> Self {
+        Self {
+            seed: Zeroizing::new(seed),
+            listen: vec!["/ip4/127.0.0.1/tcp/0".parse().expect("a correct address")],
+            peers: Vec::new(),
+            agent: concat!("hpips/", env!("CARGO_PKG_VERSION")).into(),
+            mdns: false,
+            limits: Limits::default(),
+        }
+    }
+}
+
+/// The seed is a secret and stays out of every log.
+impl fmt::Debug for Config {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("listen", &self.listen)
+            .field("peers", &self.peers)
+            .field("agent", &self.agent)
+            .field("mdns", &self.mdns)
+            .field("limits", &self.limits)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Bounds of memory and connections. Defaults suit a home computer.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Connections in all.
+    pub connections_max: u32,
+    /// Connections with one peer; two arise when both dial at once.
+    pub connections_per_peer_max: u32,
+    /// Handshakes under way, each direction.
+    pub connections_pending_max: u32,
+    /// A connection without streams is closed after this time.
+    pub idle: Duration,
+    /// Time between pings, and the time a ping may take; a connection that fails one is closed.
+    pub ping: Duration,
+    /// Longest gossip message, bytes. Finalized chain blocks with certificates must fit.
+    pub gossip_bytes_max: usize,
+    /// Longest wait between two dials of a peer to keep.
+    pub redial_max: Duration,
+    /// Inbound streams of one protocol that wait to be accepted; more are reset.
+    pub backlog: usize,
+    /// Deadline of a dial, and of negotiating a stream.
+    pub open: Duration,
+    /// Longest time a bitswap peer may be silent about a block before others are asked.
+    pub bitswap_silence: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections_max: 512,
+            connections_per_peer_max: 4,
+            connections_pending_max: 128,
+            idle: Duration::from_secs(3600),
+            ping: Duration::from_secs(20),
+            gossip_bytes_max: 2 * 1024 * 1024,
+            redial_max: Duration::from_secs(5),
+            backlog: 64,
+            open: Duration::from_secs(10),
+            bitswap_silence: Duration::from_secs(5),
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! The handle everyone holds.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use hpips_bitswap::BlockSource;
+use hpips_types::AccountId;
+use libp2p::gossipsub::IdentTopic;
+use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::bitswap::{self, BitswapHandle};
+use crate::config::{Config, Limits};
+use crate::frames::{self, FrameReceiver, FrameSender};
+use crate::gossip::{Gossip, INBOX_MAX};
+use crate::identity::{account_of, keypair_of, peer_of};
+use crate::peers::Peers;
+use crate::streams::{Accepting, AlreadyAccepted, OpenError};
+use crate::swarm::{self, Actor, Command};
+use crate::tasks::Tasks;
+use crate::wire::Stream;
+
+/// Commands that wait for the swarm's task.
+const COMMANDS_MAX: usize = 256;
+/// Time tasks get to end at shutdown.
+const SHUTDOWN: Duration = Duration::from_secs(5);
+
+/// Why the network did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The transport or a behaviour could not be made.
+    #[error("setting up the network failed")]
+    Setup(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// An address cannot be listened on: in use, or not of this machine.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: Multiaddr,
+        /// What the system said.
+        #[source]
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A peer to stay connected with without its name.
+    #[error("the peer address {0} does not end in /p2p/NAME")]
+    PeerAddress(Multiaddr),
+    /// Not called from inside a tokio runtime.
+    #[error("the network needs a tokio runtime")]
+    NoRuntime(#[source] tokio::runtime::TryCurrentError),
+    /// A protocol of the network itself is taken.
+    #[error(transparent)]
+    Accept(#[from] AlreadyAccepted),
+}
+
+/// A running network. Cheap to clone; it stops with [`Net::shutdown`] or when the last handle is dropped.
+///
+/// Methods may be called from any task of any runtime; everything that needs one runs on the runtime that
+/// [`Net::start`] was called on.
+#[derive(Clone, Debug)]
+pub struct Net(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    peer: PeerId,
+    account: AccountId,
+    limits: Limits,
+    commands: mpsc::Sender<Command>,
+    listening: watch::Receiver<Vec<Multiaddr>>,
+    shared: Shared,
+    bitswap: BitswapHandle,
+}
+
+/// What tasks of the network use. They must not hold a [`Net`], which would keep itself alive.
+#[derive(Clone, Debug)]
+pub(crate) struct Shared {
+    pub(crate) tasks: Arc<Tasks>,
+    pub(crate) peers: Arc<Peers>,
+    pub(crate) accepting: Accepting,
+    pub(crate) commands: mpsc::Sender<Command>,
+    pub(crate) open_deadline: Duration,
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        self.shared.tasks.stop();
+    }
+}
+
+impl Net {
+    /// Starts the network on the current tokio runtime and returns when it listens. Blocks of `source` are
+    /// served by bitswap from then on.
+    ///
+    /// # Errors
+    /// [`StartError`] by variant.
+    pub async fn start(config: Config, source: Arc<dyn BlockSource>) -> Result<Self, StartError> {
+        let runtime = Handle::try_current().map_err(StartError::NoRuntime)?;
+        let accepting = Accepting::default();
+        let keypair = keypair_of(&config.seed);
+        let peer = keypair.public().to_peer_id();
+        let account = account_of(&peer).expect("the key is an ed25519 key");
+        let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
+        let (listening, listen_addrs) = watch::channel(Vec::new());
+        let peers = Arc::new(Peers::new());
+        let tasks = Arc::new(Tasks::new(runtime));
+        let shared = Shared {
+            tasks: tasks.clone(),
+            peers: peers.clone(),
+            accepting: accepting.clone(),
+            commands: commands.clone(),
+            open_deadline: config.limits.open,
+        };
+        // Protocols are accepted before the first connection, so that no peer finds them missing.
+        let bitswap = bitswap::start(&shared, source, &config.limits)?;
+        let swarm = swarm::build(&config, accepting)?;
+        let mut actor = Actor::new(swarm, &config, inbox, peers, listening)?;
+        let ready = actor.listen().await;
+        let net = Self(Arc::new(Inner {
+            peer,
+            account,
+            limits: config.limits,
+            commands,
+            listening: listen_addrs,
+            shared,
+            bitswap,
+        }));
+        ready?;
+        tasks.spawn(actor.run());
+        tracing::info!(%peer, addresses = ?net.listen_addrs(), "network started");
+        Ok(net)
+    }
+
+    /// The libp2p name.
+    pub fn peer_id(&self) -> PeerId {
+        self.0.peer
+    }
+
+    /// The account: the same key.
+    pub fn account(&self) -> AccountId {
+        self.0.account
+    }
+
+    /// Addresses listened on, with the ports that were taken, without `/p2p/NAME`.
+    pub fn listen_addrs(&self) -> Vec<Multiaddr> {
+        self.0.listening.borrow().clone()
+    }
+
+    /// Addresses listened on, each ending in `/p2p/NAME`: what others put into [`Config::peers`].
+    pub fn full_addrs(&self) -> Vec<Multiaddr> {
+        let full = |address: Multiaddr| address.with_p2p(self.0.peer).unwrap_or_else(|address| address);
+        self.listen_addrs().into_iter().map(full).collect()
+    }
+
+    /// Accounts with an open connection.
+    pub fn connected(&self) -> Vec<AccountId> {
+        self.0.shared.peers.accounts()
+    }
+
+    /// Whether an account has an open connection.
+    pub fn is_connected(&self, account: &AccountId) -> bool {
+        peer_of(account).is_some_and(|peer| self.0.shared.peers.is_connected(&peer))
+    }
+
+    /// Waits until all of these are connected; whoever waits sets the deadline. Does not dial.
+    pub async fn wait_connected(&self, accounts: &[AccountId]) {
+        let mut events = self.0.shared.peers.subscribe();
+        while !accounts.iter().all(|account| self.is_connected(account)) {
+            match events.recv().await {
+                Ok(_) | Err(tokio::sync::broadcast::error::RecvError::Lagged(_)) => {}
+                Err(tokio::sync::broadcast::error::RecvError::Closed) => return,
+            }
+        }
+    }
+
+    /// Dials an address. With `/p2p/NAME` at its end it returns when connected; without, when the dial began.
+    ///
+    /// # Errors
+    /// [`OpenError::NotConnected`] when nobody answers or somebody else does.
+    pub async fn dial(&self, address: Multiaddr) -> Result<(), OpenError> {
+        let (reply, outcome) = oneshot::channel();
+        self.command(Command::Dial(address, reply)).await?;
+        let outcome = self.deadline(outcome).await?;
+        outcome.map_err(|_| OpenError::NotConnected(None))?
+    }
+
+    /// Connects with an account whose addresses are known; returns at once when a connection stands.
+    ///
+    /// # Errors
+    /// [`OpenError::NotConnected`] when no address is known or none answers.
+    pub async fn connect(&self, account: AccountId) -> Result<(), OpenError> {
+        let peer = peer_of(&account).ok_or(OpenError::NotConnected(None))?;
+        self.0.shared.connect(peer).await
+    }
+
+    /// Remembers addresses of an account, most likely first, for later dials; with or without `/p2p/NAME`.
+    pub async fn address_book(&self, account: AccountId, addresses: Vec<Multiaddr>) {
+        if let Some((peer, addresses)) = bare(account, addresses) {
+            // After a shutdown nobody dials any more.
+            let _ = self.command(Command::Addresses(peer, addresses)).await;
+        }
+    }
+
+    /// As [`Net::address_book`], and stays connected with the account from now on, as with [`Config::peers`].
+    pub async fn keep(&self, account: AccountId, addresses: Vec<Multiaddr>) {
+        if let Some((peer, addresses)) = bare(account, addresses) {
+            let _ = self.command(Command::Keep(peer, addresses)).await;
+        }
+    }
+
+    /// Closes all connections with an account. A peer to keep is dialed again.
+    pub async fn disconnect(&self, account: AccountId) {
+        if let Some(peer) = peer_of(&account) {
+            let _ = self.command(Command::Disconnect(peer)).await;
+        }
+    }
+
+    /// Opens a stream; connects first where addresses are known.
+    ///
+    /// # Errors
+    /// [`OpenError`] by variant.
+    pub async fn open(&self, account: AccountId, protocol: &str) -> Result<Stream, OpenError> {
+        let peer = peer_of(&account).ok_or(OpenError::NotConnected(None))?;
+        let protocol = protocol_name(protocol)?;
+        self.0.shared.connect(peer).await?;
+        self.0.shared.open(peer, protocol).await
+    }
+
+    /// Accepts streams of a protocol until the result is dropped. At most [`Limits::backlog`] wait; more are
+    /// reset, and their openers try again.
+    ///
+    /// # Errors
+    /// [`AlreadyAccepted`] when the protocol is accepted in another place or its name does not begin with `/`.
+    pub fn accept(&self, protocol: &str) -> Result<Incoming, AlreadyAccepted> {
+        let protocol = protocol_name(protocol).map_err(|_| AlreadyAccepted(protocol.into()))?;
+        Ok(Incoming { inbox: self.0.shared.accepting.accept(protocol, self.0.limits.backlog)? })
+    }
+
+    /// Subscribes to a gossip topic; messages over `bytes_max` are neither sent nor delivered. The limit of all
+    /// topics is [`Limits::gossip_bytes_max`].
+    pub fn gossip(&self, topic: &str, bytes_max: usize) -> Gossip {
+        let topic = IdentTopic::new(topic);
+        let (sender, inbox) = mpsc::channel(INBOX_MAX);
+        let commands = self.0.commands.clone();
+        let command = Command::Subscribe(topic.clone(), sender);
+        let send = commands.clone();
+        self.0.shared.tasks.spawn(async move {
+            // Fails only when the network shuts down; then `recv` ends.
+            let _ = send.send(command).await;
+        });
+        Gossip::new(topic, bytes_max.min(self.0.limits.gossip_bytes_max), commands, inbox)
+    }
+
+    /// A channel of small messages for consensus: see [`frames`](crate::frames).
+    ///
+    /// # Errors
+    /// [`AlreadyAccepted`] when the channel is open already.
+    pub fn frames(&self, channel: u64, bytes_max: usize) -> Result<(FrameSender, FrameReceiver), AlreadyAccepted> {
+        frames::start(&self.0.shared, channel, bytes_max, self.0.limits.backlog)
+    }
+
+    /// Counters of what bitswap did since the start.
+    pub fn bitswap_stats(&self) -> crate::bitswap::Stats {
+        self.0.bitswap.stats()
+    }
+
+    /// Ends all tasks and connections; returns when they have ended, after five seconds at most.
+    pub async fn shutdown(&self) {
+        self.0.shared.tasks.stop();
+        self.0.shared.tasks.wait(SHUTDOWN).await;
+    }
+
+    pub(crate) fn tasks(&self) -> Arc<Tasks> {
+        self.0.shared.tasks.clone()
+    }
+
+    pub(crate) fn bitswap(&self) -> &BitswapHandle {
+        &self.0.bitswap
+    }
+
+    async fn command(&self, command: Command) -> Result<(), OpenError> {
+        self.0.commands.send(command).await.map_err(|_| OpenError::Closed)
+    }
+
+    async fn deadline<T>(&self, outcome: impl Future<Output = T>) -> Result<T, OpenError> {
+        tokio::time::timeout(self.0.limits.open, outcome).await.map_err(|_| OpenError::Deadline)
+    }
+}
+
+impl Shared {
+    /// Waits for a connection, dialing where none stands.
+    pub(crate) async fn connect(&self, peer: PeerId) -> Result<(), OpenError> {
+        if self.peers.is_connected(&peer) {
+            return Ok(());
+        }
+        let (reply, outcome) = oneshot::channel();
+        let ask = async {
+            self.commands.send(Command::Connect(peer, reply)).await.map_err(|_| OpenError::Closed)?;
+            outcome.await.map_err(|_| OpenError::NotConnected(None))?
+        };
+        tokio::time::timeout(self.open_deadline, ask).await.unwrap_or(Err(OpenError::Deadline))
+    }
+
+    /// Opens a stream on a connection that stands.
+    pub(crate) async fn open(&self, peer: PeerId, protocol: StreamProtocol) -> Result<Stream, OpenError> {
+        let (opened, outcome) = oneshot::channel();
+        let ask = async {
+            self.commands.send(Command::Open(peer, protocol, opened)).await.map_err(|_| OpenError::Closed)?;
+            outcome.await.map_err(|_| OpenError::NotConnected(None))?
+        };
+        let stream = tokio::time::timeout(self.open_deadline, ask).await.unwrap_or(Err(OpenError::Deadline))?;
+        Ok(Stream::new(stream))
+    }
+}
+
+fn bare(account: AccountId, addresses: Vec<Multiaddr>) -> Option<(PeerId, Vec<Multiaddr>)> {
+    let peer = peer_of(&account)?;
+    let strip = |address: Multiaddr| match crate::identity::split_peer(&address) {
+        // An address that names somebody else is of no use.
+        Some((name, bare)) => (name == peer).then_some(bare),
+        None => Some(address),
+    };
+    Some((peer, addresses.into_iter().filter_map(strip).collect()))
+}
+
+pub(crate) fn protocol_name(name: &str) -> Result<StreamProtocol, OpenError> {
+    StreamProtocol::try_from_owned(name.to_owned()).map_err(|_| OpenError::Name(name.to_owned()))
+}
+
+/// Inbound streams of one protocol.
+#[derive(Debug)]
+pub struct Incoming {
+    inbox: mpsc::Receiver<(PeerId, libp2p::Stream)>,
+}
+
+impl Incoming {
+    /// The next stream and who opened it; `None` after shutdown. Peers without an account (keys other than
+    /// ed25519) are reset. Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<(AccountId, Stream)> {
+        loop {
+            let (peer, stream) = self.inbox.recv().await?;
+            if let Some(account) = account_of(&peer) {
+                return Some((account, Stream::new(stream)));
+            }
+        }
+    }
+}
+
+/// An empty source, for nodes that serve no blocks.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoBlocks;
+
+impl BlockSource for NoBlocks {
+    fn size(&self, _: &hpips_types::Cid) -> Result<Option<u32>, hpips_bitswap::SourceError> {
+        Ok(None)
+    }
+
+    fn get(&self, _: &hpips_types::Cid) -> Result<Option<Bytes>, hpips_bitswap::SourceError> {
+        Ok(None)
+    }
+}
