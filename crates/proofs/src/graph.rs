@@ -67,7 +67,7 @@ impl Graph {
     }
 
     /// `BucketSample`: rust-fil-proofs, storage-proofs-core/src/drgraph.rs, `BucketGraph::parents`.
-    fn drg(&self, node: u32) -> [u32; DRG_PARENTS] {
+    pub(crate) fn drg(&self, node: u32) -> [u32; DRG_PARENTS] {
         let mut parents = [0; DRG_PARENTS];
         if node < 2 {
             return parents;
@@ -88,7 +88,7 @@ impl Graph {
         parents
     }
 
-    fn expander(&self, node: u32) -> [u32; EXPANDER_PARENTS] {
+    pub(crate) fn expander(&self, node: u32) -> [u32; EXPANDER_PARENTS] {
         let mut parents = [0; EXPANDER_PARENTS];
         let degree = EXPANDER_PARENTS as u64;
         for (edge, parent) in (u64::from(node) * degree..).zip(&mut parents) {
