@@ -14,6 +14,7 @@
 //! believed, and nothing a peer does or leaves undone holds up the swarm's task.
 
 mod bitswap;
+pub mod bulk;
 mod config;
 mod dial;
 mod frames;
@@ -21,6 +22,7 @@ mod gossip;
 pub mod identity;
 mod net;
 mod peers;
+pub mod piece;
 pub mod rpc;
 mod streams;
 mod swarm;
