@@ -1,0 +1,194 @@
+use ark_ec::short_weierstrass::SWCurveConfig;
+use hpips_proofs::CircuitKind;
+use hpips_types::NetworkParams;
+
+use super::*;
+use crate::builder::{Assigner, Builder, Recorder};
+use crate::keys::ProvingKey;
+use crate::matrices::Matrices;
+use crate::prove::{Blinding, CreateError, create};
+use crate::testing::dev;
+use crate::{circuit, insecure_key};
+
+/// `x^2 * z = y` with `y` and `z` public: the cheapest circuit that shows everything.
+fn relation<B: Builder>(builder: &mut B, x: u64, y: u64, z: u64) {
+    let [y, z] = builder.inputs([Fr::from(y), Fr::from(z)]);
+    let x = builder.witness(Fr::from(x));
+    let square = builder.mul("square", &x, &x);
+    builder.enforce("product", &square, &z, &y);
+}
+
+struct Setup {
+    matrices: Matrices,
+    key: ProvingKey,
+    verifying: VerifyingKey,
+}
+
+fn setup() -> Setup {
+    let mut recorder = Recorder::default();
+    relation(&mut recorder, 0, 0, 0);
+    let matrices = recorder.finish();
+    let id = circuit::id(CircuitKind::Window, &dev());
+    let key = insecure_key(id, &matrices, &NetworkParams::dev()).unwrap();
+    let verifying = key.verifying_key();
+    Setup { matrices, key, verifying }
+}
+
+fn values(x: u64, y: u64, z: u64) -> Vec<Fr> {
+    let mut assigner = Assigner::default();
+    relation(&mut assigner, x, y, z);
+    assigner.into_values()
+}
+
+fn blinding(seed: u8) -> Blinding {
+    Blinding::from_random(&[seed; 128])
+}
+
+impl Setup {
+    fn proof(&self, x: u64, z: u64, seed: u8) -> ProofBytes {
+        create(&self.key, &self.matrices, &values(x, x * x * z, z), &blinding(seed)).unwrap()
+    }
+
+    fn claim(&self, x: u64, z: u64) -> Claim {
+        let proof = WellFormed::parse(&self.proof(x, z, 7)).unwrap();
+        Claim { inputs: vec![Fr::from(x * x * z), Fr::from(z)], proof }
+    }
+}
+
+#[test]
+fn proofs_are_determined_by_blinding_and_values() {
+    let setup = setup();
+    assert_eq!(setup.proof(3, 5, 1), setup.proof(3, 5, 1));
+    assert_ne!(setup.proof(3, 5, 1), setup.proof(3, 5, 2));
+    for seed in [0, 1, 255] {
+        let proof = WellFormed::parse(&setup.proof(3, 5, seed)).unwrap();
+        let claim = Claim { inputs: vec![Fr::from(45u64), Fr::from(5u64)], proof };
+        assert_eq!(setup.verifying.verify(&claim), Ok(()), "seed {seed}");
+    }
+}
+
+#[test]
+fn values_that_do_not_satisfy_give_no_proof() {
+    let setup = setup();
+    let bytes = create(&setup.key, &setup.matrices, &values(3, 46, 5), &blinding(1)).unwrap();
+    let proof = WellFormed::parse(&bytes).unwrap();
+    let claim = Claim { inputs: vec![Fr::from(46u64), Fr::from(5u64)], proof };
+    assert_eq!(setup.verifying.verify(&claim), Err(ProofError::False));
+    let short = create(&setup.key, &setup.matrices, &[Fr::ONE], &blinding(1));
+    assert_eq!(short, Err(CreateError::Assignment { got: 1, expected: 5 }));
+    let mut recorder = Recorder::default();
+    recorder.inputs([Fr::ONE]);
+    let other = recorder.finish();
+    let refused = create(&setup.key, &other, &[Fr::ONE; 2], &blinding(1));
+    assert_eq!(refused, Err(CreateError::OtherConstraints));
+}
+
+#[test]
+fn another_input_or_proof_is_false() {
+    let setup = setup();
+    let honest = setup.claim(3, 5);
+    for input in 0..2 {
+        let mut claim = honest.clone();
+        claim.inputs[input] += Fr::ONE;
+        assert_eq!(setup.verifying.verify(&claim), Err(ProofError::False), "input {input}");
+    }
+    for inputs in [vec![], vec![Fr::ONE; 1], vec![Fr::ONE; 3]] {
+        let refused = Err(ProofError::Inputs { got: inputs.len(), expected: 2 });
+        let claim = Claim { inputs, proof: honest.proof.clone() };
+        assert_eq!(setup.verifying.verify(&claim), refused);
+        assert_eq!(setup.verifying.verify_batch(&[claim, honest.clone()]), [refused, Ok(())]);
+    }
+    let mut swapped = honest.clone();
+    swapped.proof = setup.claim(4, 5).proof;
+    assert_eq!(setup.verifying.verify(&swapped), Err(ProofError::False));
+}
+
+#[test]
+fn batches_find_exactly_the_bad_ones() {
+    let setup = setup();
+    let honest: Vec<Claim> = (1..=9).map(|x| setup.claim(x, x + 1)).collect();
+    for bad in [vec![], vec![0], vec![8], vec![3, 4], vec![0, 2, 8], (0..9).collect::<Vec<usize>>()] {
+        let mut claims = honest.clone();
+        for &index in &bad {
+            claims[index].inputs[1] += Fr::ONE;
+        }
+        let verdicts = setup.verifying.verify_batch(&claims);
+        for (index, verdict) in verdicts.into_iter().enumerate() {
+            let expected = if bad.contains(&index) { Err(ProofError::False) } else { Ok(()) };
+            assert_eq!(verdict, expected, "claim {index} with {bad:?} bad");
+        }
+    }
+    assert_eq!(setup.verifying.verify_batch(&[]), []);
+}
+
+#[test]
+fn errors_that_cancel_in_a_plain_sum_do_not_cancel() {
+    // C + D and C' - D: the sum of both equations holds, each alone does not.
+    let setup = setup();
+    let mut claims = [setup.claim(2, 3), setup.claim(3, 2)];
+    let shift = G1Affine::generator();
+    claims[0].proof.0.c = (claims[0].proof.0.c + shift).into_affine();
+    claims[1].proof.0.c = (claims[1].proof.0.c - shift).into_affine();
+    assert_eq!(setup.verifying.verify_batch(&claims), [Err(ProofError::False); 2]);
+}
+
+/// Some point of the curve that is not in the prime-order subgroup, compressed.
+fn outside_subgroup<C: SWCurveConfig>() -> Vec<u8> {
+    use ark_ec::short_weierstrass::Affine;
+    let point = (1u64..)
+        .find_map(|x| {
+            Affine::<C>::get_point_from_x_unchecked(C::BaseField::from(x), false)
+                .filter(|point| !point.is_in_correct_subgroup_assuming_on_curve())
+        })
+        .unwrap();
+    assert!(point.is_on_curve());
+    let mut bytes = Vec::new();
+    point.serialize_compressed(&mut bytes).unwrap();
+    bytes
+}
+
+#[test]
+fn malformed_points_are_named() {
+    let honest = *setup().proof(3, 5, 1).as_bytes();
+    let parts = [(Part::A, 0, 48), (Part::B, 48, 96), (Part::C, 144, 48)];
+    for (part, start, len) in parts {
+        let with = |bytes: &[u8]| {
+            let mut proof = honest;
+            proof[start..start + len].copy_from_slice(bytes);
+            WellFormed::parse(&ProofBytes::new(proof)).map(|_| ()).unwrap_err()
+        };
+        let own = &honest[start..start + len];
+        // Not below the base field's modulus.
+        assert_eq!(with(&[[0x9f].as_slice(), &vec![0xff; len - 1]].concat()), ProofError::Malformed(part));
+        // The flag for compression not set.
+        assert_eq!(with(&[&[own[0] & 0x7f], &own[1..]].concat()), ProofError::Malformed(part));
+        assert_eq!(with(&vec![0; len]), ProofError::Malformed(part));
+        let mut infinity = vec![0; len];
+        infinity[0] = 0xc0;
+        assert_eq!(with(&infinity), ProofError::Infinity(part));
+        infinity[len - 1] = 1;
+        assert_eq!(with(&infinity), ProofError::Malformed(part));
+        // An x without y: one of the next few is.
+        let off_curve = (0u8..=255)
+            .map(|low| {
+                let mut bytes = own.to_vec();
+                bytes[len - 1] = low;
+                bytes
+            })
+            .any(|bytes| {
+                let mut proof = honest;
+                proof[start..start + len].copy_from_slice(&bytes);
+                matches!(WellFormed::parse(&ProofBytes::new(proof)), Err(ProofError::Malformed(p)) if p == part)
+            });
+        assert!(off_curve);
+        let outside = match part {
+            Part::A | Part::C => outside_subgroup::<ark_bls12_381::g1::Config>(),
+            Part::B => outside_subgroup::<ark_bls12_381::g2::Config>(),
+        };
+        assert_eq!(with(&outside), ProofError::WrongSubgroup(part));
+    }
+    for len in [0, 191, 193, 1000] {
+        assert_eq!(WellFormed::parse_slice(&vec![0; len]).err(), Some(ProofError::Length { got: len }));
+    }
+    assert!(WellFormed::parse_slice(&honest).is_ok());
+}
