@@ -102,3 +102,6 @@ fn check_record(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

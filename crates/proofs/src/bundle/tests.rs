@@ -40,7 +40,8 @@ fn roots_follow_from_places_and_commitments() {
     let mut bundle = Bundle::new();
     let mut roots = vec![bundle.root()];
     for step in 0..6u64 {
-        let bytes = 1 + draw.below(31 << (3 * (3 + draw.below(4))));
+        let height = 3 + draw.below(4);
+        let bytes = 1 + draw.below(31 << (3 * height));
         bundle.add(bytes, comm(step)).unwrap();
         assert_eq!(bundle.root(), naive(&bundle), "seed {seed}, step {step}");
         roots.push(bundle.root());

@@ -1,1 +1,169 @@
+use hpips_crypto::merkle::{Path, Tree};
 
+use super::*;
+use crate::fixture::sector_id;
+use crate::sector::KeptLabels;
+use crate::vanilla::activation::SectorLabels;
+
+/// The scheme as its definition reads, all in memory.
+fn naive(height: u8, rid: Fr) -> (Vec<Fr>, Vec<Fr>) {
+    let graph = Graph::new(height);
+    let nodes = graph.nodes();
+    let lane = |layer, node: u32| label::lane_base(rid, layer) + Fr::from(node);
+    let (mut first, mut second): (Vec<Fr>, Vec<Fr>) = (Vec::new(), Vec::new());
+    for node in 0..nodes {
+        let parents = graph.parents(node).drg;
+        let labels = parents.map(|parent| if node == 0 { Fr::from(0u64) } else { first[parent as usize] });
+        first.push(label::label_first(lane(Layer::First, node), &labels));
+    }
+    for node in 0..nodes {
+        let parents = graph.parents(node);
+        let drg: [Fr; 5] = core::array::from_fn(|i| match node {
+            0 => Fr::from(0u64),
+            _ => second[parents.drg[i] as usize],
+        });
+        let expander = parents.expander.map(|parent| first[parent as usize]);
+        second.push(label::label_second(lane(Layer::Second, node), &drg, &expander));
+    }
+    (first, second)
+}
+
+fn bytes(labels: &[Fr]) -> Vec<u8> {
+    labels.iter().flat_map(|label| field::to_bytes(label).to_bytes()).collect()
+}
+
+#[test]
+fn the_sealer_computes_the_definition() {
+    for height in [2, 4] {
+        let id = sector_id(5);
+        let (first, second) = naive(height, id.replica_id());
+        let columns: Vec<Fr> = first.iter().zip(&second).map(|(a, b)| label::column(*a, *b)).collect();
+        let labels = seal(height, id, |_| true).unwrap();
+        assert_eq!(labels.first, bytes(&first), "height {height}");
+        assert_eq!(labels.second, bytes(&second), "height {height}");
+        let SealedSector { comm_c, comm_k, .. } = labels.sealed.sector;
+        assert_eq!(comm_c.fr(), Tree::build(&columns, height).root());
+        assert_eq!(comm_k.fr(), Tree::build(&second, height).root());
+    }
+}
+
+#[test]
+fn steps_of_any_size_and_restarts_change_nothing() {
+    let (height, id) = (2, sector_id(1));
+    let whole = seal(height, id, |_| true).unwrap();
+    let (mut first, mut second) = (vec![0; 2_048], vec![0; 2_048]);
+    let mut at = Progress::START;
+    let mut restarts = 0;
+    let sealed = loop {
+        let mut sealer = Sealer::new(height, id, &mut first, &mut second, at).unwrap();
+        let before = at;
+        for _ in 0..3 {
+            at = sealer.step(7).unwrap();
+        }
+        if sealer.is_done() {
+            break sealer.finish().unwrap();
+        }
+        assert!(at > before);
+        restarts += 1;
+    };
+    assert_eq!(restarts, 6);
+    assert_eq!(SealedLabels { sealed, first, second }, whole);
+}
+
+#[test]
+fn sealing_stops_when_told() {
+    let mut asked = 0;
+    let stopped = seal(4, sector_id(1), |progress| {
+        asked += 1;
+        progress.done() < 3_000
+    });
+    assert_eq!((stopped, asked), (None, 3));
+}
+
+#[test]
+fn labels_differ_by_every_part_of_the_name() {
+    let id = sector_id(1);
+    let others = [
+        SectorId { number: 2, ..id },
+        SectorId { provider: crate::fixture::PAYEE, ..id },
+        SectorId { ticket: crate::fixture::beacon(8), ..id },
+    ];
+    for other in others {
+        assert_ne!(other.replica_id(), id.replica_id(), "{other:?}");
+    }
+    let rid = id.replica_id();
+    assert_ne!(label::lane_base(rid, Layer::First), label::lane_base(rid, Layer::Second));
+}
+
+#[test]
+fn wrong_buffers_and_damaged_labels_are_errors() {
+    let (mut first, mut second) = (vec![0; 2_048], vec![0; 2_047]);
+    let id = sector_id(1);
+    let error = Sealer::new(2, id, &mut first, &mut second, Progress::START).map(drop);
+    assert_eq!(error, Err(SealError::Buffer { got: 2_047, want: 2_048 }));
+    second.push(0);
+    let mut sealer = Sealer::new(2, id, &mut first, &mut second, Progress::START).unwrap();
+    let at = sealer.step(64).unwrap();
+    first[3 * 32..4 * 32].fill(0xff);
+    let sealer = Sealer::new(2, id, &mut first, &mut second, at).unwrap();
+    assert!(matches!(sealer.finish(), Err(SealError::Damaged(3))));
+}
+
+#[test]
+fn every_node_opens_and_damage_is_noticed() {
+    for height in [2, 4] {
+        let labels = seal(height, sector_id(1), |_| true).unwrap();
+        let SealedLabels { sealed, first, second } = &labels;
+        let kept = KeptLabels { sealed, first, second };
+        let comm_r = crate::record::pad_root(sealed.sector.comm_k.fr(), height);
+        let tree = SectorTree::from_bytes(&sealed.replica.to_bytes(), height).unwrap();
+        assert_eq!(tree, sealed.replica);
+        for node in [0, 1, 17, 63] {
+            let column = kept.column(node).unwrap();
+            let leaf = label::column(column.first, column.second);
+            assert_eq!(column.path.root(leaf, node.into()), Some(sealed.sector.comm_c.fr()));
+            let path: Path = kept.replica_path(node).unwrap();
+            assert_eq!(path.root(column.second, node.into()), Some(comm_r), "padded to depth 8");
+            let range = tree.group(node);
+            let group = &second[range.start as usize..range.end as usize];
+            let opening = tree.open(node, group).unwrap();
+            assert_eq!((opening.leaf, &opening.path), (column.second, &path));
+            let mut damaged = group.to_vec();
+            damaged[40] ^= 1;
+            assert_eq!(tree.open(node, &damaged), None);
+            assert_eq!(tree.open(node, &group[32..]), None);
+        }
+        let mut damaged = first.clone();
+        damaged[0] ^= 1;
+        let kept = KeptLabels { first: &damaged, ..kept };
+        assert!(matches!(kept.column(2), Err(SealError::Damaged(2))));
+        assert_eq!(SectorTree::from_bytes(&sealed.replica.to_bytes(), height + 2), None);
+        assert_eq!(SectorTree::from_bytes(&[], 9), None);
+    }
+}
+
+#[test]
+fn vectors() {
+    for (height, comm_c, comm_k) in VECTORS {
+        let sector = seal(height, sector_id(1), |_| true).unwrap().sealed.sector;
+        assert_eq!(
+            (format!("{:?}", sector.comm_c), format!("{:?}", sector.comm_k)),
+            (format!("Element(FieldBytes({comm_c}))"), format!("Element(FieldBytes({comm_k}))")),
+            "height {height}"
+        );
+    }
+}
+
+/// Changing one makes every sealed sector worthless.
+const VECTORS: [(u8, &str, &str); 2] = [
+    (
+        2,
+        "bbf360a53a399dd362c4e80890749cad8c26572fe227f6472a5875bcbc6a810c",
+        "07f902dfc85880a615bdba929ab392cc7a6bebe9697cb0d13546ff4659f33436",
+    ),
+    (
+        4,
+        "bc817071dc05f27ac84e1d8c15e56b1af2ca19acb0a0be85acf656c39f42a350",
+        "707b3b55b3b5a07de7da7cb7f8b3d71761cd32dc75c6ef395b75751bfc950155",
+    ),
+];

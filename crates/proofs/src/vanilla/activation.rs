@@ -111,18 +111,28 @@ pub fn prove<S: SectorLabels>(
         let place = usize::from(challenge.record.get());
         let found = sectors.get(place).and_then(|sector| Some((sector, sector.record(shape).parts(shape)?)));
         let ((sector, parts), source) = found.zip(labels(place)).ok_or(ProveError::NoSector { index })?;
-        let mut columns: [ColumnOpening; COLUMNS] = core::array::from_fn(|_| ColumnOpening::blank());
-        for (column, node) in columns.iter_mut().zip(challenge.columns()) {
-            *column = source.column(node).map_err(|source| ProveError::Open { index, source })?;
-        }
-        let replica_path =
-            source.replica_path(challenge.node).map_err(|source| ProveError::Open { index, source })?;
-        let record = RecordOpening { parts, path: tree.open(challenge.record.get().into()) };
-        witness.push(ActivationWitness { record, comm_c: sector.comm_c.fr(), columns, replica_path });
+        let path = tree.open(challenge.record.get().into());
+        let opened = witness_of(sector, RecordOpening { parts, path }, &source, challenge);
+        witness.push(opened.map_err(|source| ProveError::Open { index, source })?);
     }
     let vanilla = VanillaActivation { challenges: witness };
     vanilla.check_native(statement)?;
     Ok(vanilla)
+}
+
+/// What one challenge opens of its sector.
+pub(super) fn witness_of<S: SectorLabels>(
+    sector: &SealedSector,
+    record: RecordOpening,
+    labels: &S,
+    challenge: &ActivationChallenge,
+) -> Result<ActivationWitness, S::Error> {
+    let mut columns: [ColumnOpening; COLUMNS] = core::array::from_fn(|_| ColumnOpening::blank());
+    for (column, node) in columns.iter_mut().zip(challenge.columns()) {
+        *column = labels.column(node)?;
+    }
+    let replica_path = labels.replica_path(challenge.node)?;
+    Ok(ActivationWitness { record, comm_c: sector.comm_c.fr(), columns, replica_path })
 }
 
 impl VanillaActivation {
@@ -148,7 +158,7 @@ impl VanillaActivation {
 }
 
 impl ActivationWitness {
-    fn check_sector(
+    pub(super) fn check_sector(
         &self,
         shape: &Shape,
         index: usize,
