@@ -88,7 +88,11 @@ pub(crate) fn links(block: &[u8]) -> Result<Vec<Cid>, DecodeError> {
             open.push(items);
         }
     }
-    if input.rest.is_empty() { Ok(found) } else { Err(DecodeError::Malformed("bytes after the dag-cbor item")) }
+    if input.rest.is_empty() {
+        Ok(found)
+    } else {
+        Err(DecodeError::Malformed("bytes after the dag-cbor item"))
+    }
 }
 
 /// The CID after tag 42: a byte string that starts with the identity multibase byte.
@@ -119,7 +123,10 @@ mod tests {
         let node = IndexNode {
             stripes: vec![Stripe {
                 coded_bytes: 64,
-                data: vec![vec![BlockEntry { cid: cids[0], bytes: 1 }], vec![BlockEntry { cid: cids[1], bytes: 1 }]],
+                data: vec![
+                    vec![BlockEntry { cid: cids[0], bytes: 1 }],
+                    vec![BlockEntry { cid: cids[1], bytes: 1 }],
+                ],
                 parity: vec![cids[2], cids[3]],
             }],
         };

@@ -77,7 +77,9 @@ impl DirectoryBuilder {
         let Self { profile, entries } = self;
         let data = UnixFs::new(DataType::Directory).encode();
         let estimate = match profile.estimate {
-            Estimate::Links => entries.iter().map(|(name, node)| name.len() + node.cid.encoded_len()).sum::<usize>(),
+            Estimate::Links => {
+                entries.iter().map(|(name, node)| name.len() + node.cid.encoded_len()).sum::<usize>()
+            }
             Estimate::Block => {
                 let links = entries.iter().map(|(name, node)| link_field_len(&node.cid, name, node.tsize));
                 links.sum::<usize>() + bytes_field_len(data.len())
@@ -193,8 +195,10 @@ impl Walk for DirectoryReader {
                 continue;
             };
             let Some(shape) = frame.shape else { return Ok(Step::Item(link.into())) };
-            let malformed = |reason| WalkError::Decode { cid: frame.cid, source: DecodeError::Malformed(reason) };
-            let (at, name) = shape.split(&link.name).ok_or(malformed("name in a HAMT without its position"))?;
+            let malformed =
+                |reason| WalkError::Decode { cid: frame.cid, source: DecodeError::Malformed(reason) };
+            let (at, name) =
+                shape.split(&link.name).ok_or(malformed("name in a HAMT without its position"))?;
             if name.is_empty() {
                 self.path.push(at);
                 self.wanted = Some(link.cid);

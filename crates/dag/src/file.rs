@@ -49,7 +49,8 @@ impl FileBuilder {
         self.buffer.extend_from_slice(chunks.remainder());
         let profile = self.profile;
         if chunks.len() > 1 {
-            let made: Vec<_> = bytes.par_chunks_exact(chunk_bytes).map(|chunk| leaf(&profile, chunk)).collect();
+            let made: Vec<_> =
+                bytes.par_chunks_exact(chunk_bytes).map(|chunk| leaf(&profile, chunk)).collect();
             for made in made {
                 self.add_leaf(made, out);
             }

@@ -63,7 +63,8 @@ pub(crate) fn build<'a>(
     entries: impl Iterator<Item = (&'a str, Node)>,
     out: &mut Vec<Block>,
 ) -> Result<Node, DirectoryError> {
-    let mut hashed: Vec<(u64, &str, Node)> = entries.map(|(name, node)| (name_hash(name), name, node)).collect();
+    let mut hashed: Vec<(u64, &str, Node)> =
+        entries.map(|(name, node)| (name_hash(name), name, node)).collect();
     // Ordered by hash, the entries of every shard stand together, in the order of its links.
     hashed.sort_unstable_by_key(|entry| entry.0);
     shard(profile, &hashed, 0, out)
@@ -97,7 +98,8 @@ fn shard(
         fanout: Some(count(FANOUT)),
         ..UnixFs::new(DataType::HamtShard)
     };
-    let bytes = encode_pb(links.iter().map(|(name, node)| (name.as_str(), &node.cid, node.tsize)), &data.encode());
+    let bytes =
+        encode_pb(links.iter().map(|(name, node)| (name.as_str(), &node.cid, node.tsize)), &data.encode());
     let block = pb_block(profile, bytes);
     let below: u64 = links.iter().map(|(_, node)| node.tsize).sum();
     let node = Node { cid: block.cid, tsize: count(block.bytes.len()) + below, file_bytes: 0 };
@@ -118,7 +120,10 @@ impl ShardShape {
     /// The shape a shard's UnixFS message declares; `None` when it is not one we read.
     pub(crate) fn of(node: &UnixFs) -> Option<Self> {
         let fanout = node.fanout?;
-        if node.hash_type != Some(MURMUR3_X64_64) || !fanout.is_power_of_two() || !(8..=1024).contains(&fanout) {
+        if node.hash_type != Some(MURMUR3_X64_64)
+            || !fanout.is_power_of_two()
+            || !(8..=1024).contains(&fanout)
+        {
             return None;
         }
         Some(Self { width: fanout.trailing_zeros(), prefix: format!("{:X}", fanout - 1).len() })

@@ -66,7 +66,8 @@ pub fn inspect(cid: &Cid, block: &Bytes) -> Result<NodeInfo, DecodeError> {
             info.kind = Kind::Symlink;
             let target = data.data.unwrap_or_default().to_vec();
             let target = String::from_utf8(target);
-            info.target = Some(target.map_err(|_| DecodeError::Malformed("target of a symlink is not UTF-8"))?);
+            info.target =
+                Some(target.map_err(|_| DecodeError::Malformed("target of a symlink is not UTF-8"))?);
         }
         DataType::Metadata => {}
     }

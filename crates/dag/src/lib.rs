@@ -52,8 +52,8 @@ mod reader;
 mod resolve;
 mod tree;
 mod unixfs;
-mod wire;
 mod walk;
+mod wire;
 
 #[cfg(test)]
 mod vectors;

@@ -102,14 +102,16 @@ mod tests {
     use super::*;
 
     fn any_link() -> impl Strategy<Value = PbLink> {
-        (any::<[u8; 8]>(), 0..3, "[a-z\u{e4}]{0,20}", any::<u64>()).prop_map(|(seed, version, name, tsize)| {
-            let cid = match version {
-                0 => cid_v0(&seed),
-                1 => cid_v1(DAG_PB, &seed),
-                _ => cid_v1(RAW, &seed),
-            };
-            PbLink { cid, name, tsize }
-        })
+        (any::<[u8; 8]>(), 0..3, "[a-z\u{e4}]{0,20}", any::<u64>()).prop_map(
+            |(seed, version, name, tsize)| {
+                let cid = match version {
+                    0 => cid_v0(&seed),
+                    1 => cid_v1(DAG_PB, &seed),
+                    _ => cid_v1(RAW, &seed),
+                };
+                PbLink { cid, name, tsize }
+            },
+        )
     }
 
     proptest! {

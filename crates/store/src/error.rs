@@ -1,0 +1,133 @@
+//! What can go wrong, by family of operations.
+
+use std::io;
+use std::path::PathBuf;
+
+use hpips_types::Cid;
+use hpips_types::content::BlockError;
+
+/// The index's database failed.
+#[derive(Debug, thiserror::Error)]
+#[error("index of the store failed")]
+pub struct IndexError(#[source] pub(crate) Box<redb::Error>);
+
+macro_rules! from_redb {
+    ($($error:ident)*) => {
+        $(impl From<redb::$error> for IndexError {
+            fn from(error: redb::$error) -> Self {
+                Self(Box::new(error.into()))
+            }
+        })*
+    };
+}
+
+from_redb! { DatabaseError TransactionError TableError StorageError CommitError SetDurabilityError }
+
+/// Why a store cannot be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenError {
+    /// Another process owns it.
+    #[error("the store at {} is in use by process {holder}", path.display())]
+    Locked {
+        /// The store.
+        path: PathBuf,
+        /// Who has it; `?` when it did not say.
+        holder: String,
+    },
+    /// Written by another version of this program.
+    #[error("the store at {} has format {found:?}, this program reads {expected:?}", path.display())]
+    Version {
+        /// The store.
+        path: PathBuf,
+        /// What its version file says.
+        found: String,
+        /// What is read here.
+        expected: &'static str,
+    },
+    /// A file of the store failed.
+    #[error("cannot use {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+/// Why something was not written. Nothing of it counts as stored; part of it may be.
+#[derive(Debug, thiserror::Error)]
+pub enum WriteError {
+    /// A block is not what its CID says. Nothing was stored.
+    #[error(transparent)]
+    Block(#[from] BlockError),
+    /// A block is larger than is kept. Nothing was stored.
+    #[error("block {cid} has {got} bytes, {max} are accepted")]
+    TooLarge {
+        /// The block.
+        cid: Cid,
+        /// Its bytes.
+        got: usize,
+        /// Bytes accepted.
+        max: usize,
+    },
+    /// A name longer than is kept.
+    #[error("name of {got} bytes, {max} are accepted")]
+    NameTooLong {
+        /// Its bytes.
+        got: usize,
+        /// Bytes accepted.
+        max: usize,
+    },
+    /// A file of the store failed.
+    #[error("cannot write {}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// An earlier write failed in a way that leaves the state on disk unknown: open the store again, which
+    /// recovers it. Reads go on.
+    #[error("an earlier write failed: open the store again")]
+    Poisoned,
+    /// Collection was asked for while somebody holds blocks that are not pinned yet.
+    #[error("{holds} operations are under way that keep blocks: try again later")]
+    Held {
+        /// How many.
+        holds: usize,
+    },
+    /// A block that is needed to tell what is alive cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadError),
+}
+
+/// Why a block that should be here cannot be read.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadError {
+    /// The bytes on disk are not the block's any more. The block is forgotten, so that it can be fetched again.
+    #[error("block {cid} is damaged on disk")]
+    Damaged {
+        /// The block.
+        cid: Cid,
+    },
+    /// Its file failed.
+    #[error("cannot read block {cid}")]
+    Io {
+        /// The block.
+        cid: Cid,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// The index failed.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}

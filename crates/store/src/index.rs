@@ -1,0 +1,385 @@
+//! The index: a redb database, and the only place that opens its transactions.
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hpips_types::Cid;
+use redb::{
+    Builder, Database, DatabaseError, Durability, ReadableDatabase, ReadableTable, StorageBackend,
+    StorageError, WriteTransaction,
+};
+
+use crate::error::{IndexError, OpenError};
+use crate::layer::{Layer, LayerFile};
+use crate::pack::{Found, record_bytes};
+use crate::tables::{
+    BLOCKS, FILE_ROWS, FILES, Kind, META, META_BLOCKS, PACKS, PIECE_KEYS, Row, USER_FILES, row_key, rows_of,
+    split_key,
+};
+
+/// Where a block can be read.
+#[derive(Clone, Debug)]
+pub(crate) struct Place {
+    pub(crate) kind: Kind,
+    pub(crate) container: u64,
+    pub(crate) row: Row,
+    /// Path of the container, for pieces and user files.
+    pub(crate) path: Option<PathBuf>,
+}
+
+/// State of a pack: how far the index covers it, what it is, bytes of records that are alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct PackState {
+    pub(crate) end: u64,
+    pub(crate) state: u8,
+    pub(crate) live_bytes: u64,
+}
+
+/// When a transaction survives a power cut.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Durable {
+    /// When it returns.
+    Now,
+    /// With the next one that is durable now. Only for what a scan of the packs finds again.
+    Later,
+}
+
+/// The index of a store.
+#[derive(Debug)]
+pub(crate) struct Index {
+    db: Database,
+}
+
+/// redb's view of a file of ours.
+#[derive(Debug)]
+struct Backend(Arc<dyn LayerFile>);
+
+impl StorageBackend for Backend {
+    fn len(&self) -> std::io::Result<u64> {
+        self.0.len()
+    }
+
+    fn read(&self, offset: u64, out: &mut [u8]) -> std::io::Result<()> {
+        self.0.read_exact_at(out, offset)
+    }
+
+    fn set_len(&self, len: u64) -> std::io::Result<()> {
+        self.0.set_len(len)
+    }
+
+    fn sync_data(&self) -> std::io::Result<()> {
+        self.0.sync()
+    }
+
+    fn write(&self, offset: u64, data: &[u8]) -> std::io::Result<()> {
+        self.0.write_all_at(data, offset)
+    }
+}
+
+/// Whether a database cannot be used because its content is broken, not because the disk failed.
+fn is_broken(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), std::io::ErrorKind::InvalidData | std::io::ErrorKind::UnexpectedEof)
+        }
+        _ => false,
+    }
+}
+
+impl Index {
+    /// Opens the index, or makes an empty one where there is none or a broken one, which is set aside: the packs
+    /// then fill it again.
+    pub(crate) fn open(layer: &dyn Layer, dir: &Path, cache_bytes: usize) -> Result<Self, OpenError> {
+        let path = dir.join("index.redb");
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let build = |file| Builder::new().set_cache_size(cache_bytes).create_with_backend(Backend(file));
+        let db = match layer.open(&path).map_err(io)?.map(build) {
+            Some(Ok(db)) => Some(db),
+            Some(Err(error)) if is_broken(&error) => {
+                tracing::warn!(%error, "index is broken: set aside, rebuilding it from the packs");
+                layer.rename(&path, &dir.join("index.redb.broken")).map_err(io)?;
+                None
+            }
+            Some(Err(error)) => return Err(IndexError::from(error).into()),
+            None => None,
+        };
+        let db = match db {
+            Some(db) => db,
+            None => {
+                let db = build(layer.create(&path).map_err(io)?).map_err(IndexError::from)?;
+                layer.sync_dir(dir).map_err(io)?;
+                db
+            }
+        };
+        let index = Self { db };
+        // Readers expect every table to be there.
+        index.write(Durable::Now, |tx| {
+            tx.0.open_table(BLOCKS)?;
+            tx.0.open_table(PACKS)?;
+            tx.0.open_table(PIECE_KEYS)?;
+            tx.0.open_table(USER_FILES)?;
+            tx.0.open_table(FILES)?;
+            tx.0.open_table(FILE_ROWS)?;
+            tx.0.open_table(META)?;
+            Ok(())
+        })?;
+        Ok(index)
+    }
+
+    /// All places of a block, the preferred one first.
+    pub(crate) fn lookup(&self, cid: &Cid) -> Result<Vec<Place>, IndexError> {
+        let tx = self.db.begin_read()?;
+        let blocks = tx.open_table(BLOCKS)?;
+        let (from, to) = rows_of(&cid.hash().to_bytes());
+        let mut places = Vec::new();
+        for item in blocks.range(&*from..&*to)? {
+            let (key, value) = item?;
+            let Some(((_, kind, container), row)) = split_key(key.value()).zip(Row::decode(value.value()))
+            else {
+                continue;
+            };
+            let path = match kind {
+                Kind::Pack => None,
+                Kind::Piece | Kind::UserFile => {
+                    let Some(path) = tx.open_table(FILES)?.get(container)? else { continue };
+                    Some(PathBuf::from(OsStr::from_bytes(path.value())))
+                }
+            };
+            places.push(Place { kind, container, row, path });
+        }
+        Ok(places)
+    }
+
+    /// The rows after a key, at most `count`, as their key, CID, kind, container and row; `None` starts at the first.
+    pub(crate) fn page(&self, after: Option<&[u8]>, count: usize) -> Result<Vec<PageRow>, IndexError> {
+        use std::ops::Bound;
+        let tx = self.db.begin_read()?;
+        let blocks = tx.open_table(BLOCKS)?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        let mut rows = Vec::new();
+        for item in blocks.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
+            let (key, value) = item?;
+            let Some(((hash, kind, container), row)) = split_key(key.value()).zip(Row::decode(value.value()))
+            else {
+                continue;
+            };
+            let Some(cid) = row.cid(hash) else { continue };
+            rows.push(PageRow { key: key.value().to_vec(), cid, kind, container, row });
+        }
+        Ok(rows)
+    }
+
+    /// All packs.
+    pub(crate) fn packs(&self) -> Result<Vec<(u64, PackState)>, IndexError> {
+        let tx = self.db.begin_read()?;
+        let packs = tx.open_table(PACKS)?;
+        let packs = packs.iter()?.map(|item| {
+            let (pack, value) = item?;
+            let (end, state, live_bytes) = value.value();
+            Ok((pack.value(), PackState { end, state, live_bytes }))
+        });
+        packs.collect()
+    }
+
+    /// Deal and slot of all pieces.
+    pub(crate) fn piece_keys(&self) -> Result<Vec<(u64, u16)>, IndexError> {
+        let tx = self.db.begin_read()?;
+        let keys = tx.open_table(PIECE_KEYS)?;
+        keys.iter()?.map(|item| Ok(item?.0.value())).collect()
+    }
+
+    /// A number of the table of numbers; 0 when it was never set.
+    pub(crate) fn number(&self, name: &str) -> Result<u64, IndexError> {
+        let tx = self.db.begin_read()?;
+        let number = tx.open_table(META)?.get(name)?;
+        Ok(number.map_or(0, |number| number.value()))
+    }
+
+    /// Runs one write transaction: all of it happens or nothing.
+    pub(crate) fn write<R>(
+        &self,
+        durable: Durable,
+        change: impl FnOnce(&Tx) -> Result<R, IndexError>,
+    ) -> Result<R, IndexError> {
+        let mut tx = self.db.begin_write()?;
+        match durable {
+            Durable::Now => tx.set_quick_repair(true),
+            Durable::Later => tx.set_durability(Durability::None)?,
+        }
+        let tx = Tx(tx);
+        let result = change(&tx)?;
+        tx.0.commit()?;
+        Ok(result)
+    }
+}
+
+/// A row with its block's name.
+#[derive(Clone, Debug)]
+pub(crate) struct PageRow {
+    pub(crate) key: Vec<u8>,
+    pub(crate) cid: Cid,
+    pub(crate) kind: Kind,
+    pub(crate) container: u64,
+    pub(crate) row: Row,
+}
+
+/// A write transaction; dropped without a commit it never happened.
+pub(crate) struct Tx(pub(crate) WriteTransaction);
+
+impl Tx {
+    pub(crate) fn set_number(&self, name: &str, number: u64) -> Result<(), IndexError> {
+        self.0.open_table(META)?.insert(name, number)?;
+        Ok(())
+    }
+
+    /// Returns a number and leaves the next one.
+    pub(crate) fn take_number(&self, name: &str) -> Result<u64, IndexError> {
+        let mut meta = self.0.open_table(META)?;
+        let number = meta.get(name)?.map_or(0, |number| number.value());
+        meta.insert(name, number + 1)?;
+        Ok(number)
+    }
+
+    fn add_blocks(&self, added: u64, removed: u64) -> Result<(), IndexError> {
+        let mut meta = self.0.open_table(META)?;
+        let blocks = meta.get(META_BLOCKS)?.map_or(0, |number| number.value());
+        meta.insert(META_BLOCKS, (blocks + added).saturating_sub(removed))?;
+        Ok(())
+    }
+
+    /// Adds rows of one container.
+    pub(crate) fn add_rows(
+        &self,
+        kind: Kind,
+        container: u64,
+        rows: &[(Vec<u8>, Row)],
+    ) -> Result<(), IndexError> {
+        let mut blocks = self.0.open_table(BLOCKS)?;
+        let mut added = 0;
+        for (hash, row) in rows {
+            let (from, to) = rows_of(hash);
+            if blocks.range(&*from..&*to)?.next().is_none() {
+                added += 1;
+            }
+            blocks.insert(&*row_key(hash, kind, container), &row.encode()[..])?;
+        }
+        drop(blocks);
+        self.add_blocks(added, 0)
+    }
+
+    /// Removes rows by their keys, and returns those that were there.
+    pub(crate) fn remove_rows(&self, keys: impl Iterator<Item = Vec<u8>>) -> Result<Vec<Row>, IndexError> {
+        let mut blocks = self.0.open_table(BLOCKS)?;
+        let mut gone = 0;
+        let mut removed = Vec::new();
+        for key in keys {
+            let Some(row) = blocks.remove(&*key)?.and_then(|value| Row::decode(value.value())) else {
+                continue;
+            };
+            removed.push(row);
+            let Some((hash, ..)) = split_key(&key) else { continue };
+            let (from, to) = rows_of(hash);
+            if blocks.range(&*from..&*to)?.next().is_none() {
+                gone += 1;
+            }
+        }
+        drop(blocks);
+        self.add_blocks(0, gone)?;
+        Ok(removed)
+    }
+
+    /// Adds records of a pack, but for blocks that another pack has already, and notes how far it is covered.
+    pub(crate) fn add_records(
+        &self,
+        pack: u64,
+        records: &[Found],
+        end: u64,
+        state: u8,
+    ) -> Result<(), IndexError> {
+        let mut rows = Vec::with_capacity(records.len());
+        let mut live = 0;
+        for record in records {
+            let hash = record.cid.hash().to_bytes();
+            if !self.has_pack_row(&hash)? {
+                live += record_bytes(&record.cid, record.bytes);
+                rows.push((hash, Row::new(&record.cid, record.offset, record.bytes)));
+            }
+        }
+        self.add_rows(Kind::Pack, pack, &rows)?;
+        let mut packs = self.0.open_table(PACKS)?;
+        let before = packs.get(pack)?.map_or(0, |value| value.value().2);
+        packs.insert(pack, (end, state, before + live))?;
+        Ok(())
+    }
+
+    fn has_pack_row(&self, hash: &[u8]) -> Result<bool, IndexError> {
+        let blocks = self.0.open_table(BLOCKS)?;
+        let (from, to) = rows_of(hash);
+        // Packs come first among a block's rows.
+        let Some(item) = blocks.range(&*from..&*to)?.next() else { return Ok(false) };
+        let (key, _) = item?;
+        Ok(matches!(split_key(key.value()), Some((_, Kind::Pack, _))))
+    }
+
+    /// Removes rows of packs; keys of other kinds are left alone.
+    pub(crate) fn remove_records(&self, found: &[(u64, Cid)]) -> Result<u64, IndexError> {
+        let mut freed_total = 0;
+        for (pack, cid) in found {
+            let key = row_key(&cid.hash().to_bytes(), Kind::Pack, *pack);
+            let rows = self.remove_rows(core::iter::once(key))?;
+            let freed: u64 = rows.iter().map(|row| record_bytes(cid, row.bytes)).sum();
+            freed_total += freed;
+            let mut packs = self.0.open_table(PACKS)?;
+            let state = packs.get(*pack)?.map(|value| value.value());
+            if let Some((end, state, live)) = state {
+                packs.insert(*pack, (end, state, live.saturating_sub(freed)))?;
+            }
+        }
+        Ok(freed_total)
+    }
+
+    pub(crate) fn set_pack(&self, pack: u64, end: u64, state: u8) -> Result<(), IndexError> {
+        let mut packs = self.0.open_table(PACKS)?;
+        let live = packs.get(pack)?.map_or(0, |value| value.value().2);
+        packs.insert(pack, (end, state, live))?;
+        Ok(())
+    }
+
+    pub(crate) fn remove_pack(&self, pack: u64) -> Result<(), IndexError> {
+        self.0.open_table(PACKS)?.remove(pack)?;
+        Ok(())
+    }
+
+    /// Registers a file and the blocks in it.
+    pub(crate) fn add_file(
+        &self,
+        kind: Kind,
+        container: u64,
+        path: &Path,
+        rows: &[(Vec<u8>, Row)],
+    ) -> Result<(), IndexError> {
+        self.0.open_table(FILES)?.insert(container, path.as_os_str().as_bytes())?;
+        let mut file_rows = self.0.open_table(FILE_ROWS)?;
+        for (hash, _) in rows {
+            file_rows.insert((container, &**hash), ())?;
+        }
+        drop(file_rows);
+        self.add_rows(kind, container, rows)
+    }
+
+    /// Forgets a file and the blocks in it.
+    pub(crate) fn remove_file(&self, kind: Kind, container: u64) -> Result<(), IndexError> {
+        self.0.open_table(FILES)?.remove(container)?;
+        let mut file_rows = self.0.open_table(FILE_ROWS)?;
+        let mut keys = Vec::new();
+        for item in file_rows.extract_from_if((container, &[][..])..(container + 1, &[][..]), |_, ()| true)? {
+            keys.push(row_key(item?.0.value().1, kind, container));
+        }
+        drop(file_rows);
+        self.remove_rows(keys.into_iter())?;
+        Ok(())
+    }
+}

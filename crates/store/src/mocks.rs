@@ -1,0 +1,1 @@
+//! A file system in memory whose power can be cut.

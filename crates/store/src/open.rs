@@ -1,0 +1,213 @@
+//! Opening: version, index, and what a crash left in the packs.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::Path;
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::config::Config;
+use crate::error::{IndexError, OpenError};
+use crate::index::{Durable, Index, PackState};
+use crate::layer::Layer;
+use crate::lock::Lock;
+use crate::pack::{self, Found, HEADER_BYTES};
+use crate::pins::Pins;
+use crate::store::{Active, Inner, OpenFiles, Writer};
+use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN};
+
+/// Content of the file `version`.
+const VERSION: &str = "hpips-store 1\n";
+/// Records that are put into the index in one transaction while packs are scanned.
+const SCAN_BATCH: usize = 16 * 1024;
+
+pub(crate) fn open(
+    layer: Arc<dyn Layer>,
+    dir: &Path,
+    config: Config,
+    lock: Option<Lock>,
+) -> Result<Inner, OpenError> {
+    let packs_dir = dir.join("packs");
+    let io = |source| OpenError::Io { path: dir.to_owned(), source };
+    check_version(&*layer, dir)?;
+    layer.create_dir(&packs_dir).map_err(io)?;
+    layer.sync_dir(dir).map_err(io)?;
+    let pins = Pins::open(&*layer, dir).map_err(|source| OpenError::Io { path: dir.join("pins"), source })?;
+    let index = Index::open(&*layer, dir, config.cache_bytes)?;
+    let writer = Recovery { layer: &*layer, packs_dir: &packs_dir, config: &config, index: &index }.run()?;
+    Ok(Inner {
+        layer,
+        dir: dir.to_owned(),
+        config,
+        index,
+        files: Mutex::new(OpenFiles::default()),
+        gate: RwLock::new(()),
+        writer: Mutex::new(writer),
+        pins: Mutex::new(pins),
+        _lock: lock,
+    })
+}
+
+/// The version file is written before anything else, so a store without one is new.
+fn check_version(layer: &dyn Layer, dir: &Path) -> Result<(), OpenError> {
+    let path = dir.join("version");
+    let io = |source| OpenError::Io { path: path.clone(), source };
+    let Some(file) = layer.open_read(&path).map_err(io)? else {
+        let temporary = dir.join("version.new");
+        let file = layer.create(&temporary).map_err(io)?;
+        file.write_all_at(VERSION.as_bytes(), 0).map_err(io)?;
+        file.sync().map_err(io)?;
+        layer.rename(&temporary, &path).map_err(io)?;
+        return layer.sync_dir(dir).map_err(io);
+    };
+    let len = usize::try_from(file.len().map_err(io)?.min(64)).expect("at most 64");
+    let mut found = vec![0; len];
+    file.read_exact_at(&mut found, 0).map_err(io)?;
+    let found = String::from_utf8_lossy(&found).into_owned();
+    if found == VERSION {
+        return Ok(());
+    }
+    Err(OpenError::Version { path: dir.to_owned(), found, expected: VERSION })
+}
+
+/// Failures inside a scan.
+enum ScanError {
+    Io(io::Error),
+    Index(IndexError),
+}
+
+impl From<io::Error> for ScanError {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+impl From<IndexError> for ScanError {
+    fn from(error: IndexError) -> Self {
+        Self::Index(error)
+    }
+}
+
+struct Recovery<'a> {
+    layer: &'a dyn Layer,
+    packs_dir: &'a Path,
+    config: &'a Config,
+    index: &'a Index,
+}
+
+impl Recovery<'_> {
+    fn run(&self) -> Result<Writer, OpenError> {
+        let io = |source| OpenError::Io { path: self.packs_dir.to_owned(), source };
+        let mut known: BTreeMap<u64, PackState> = self.index.packs()?.into_iter().collect();
+        let mut on_disk = Vec::new();
+        for name in self.layer.list(self.packs_dir).map_err(io)? {
+            on_disk.extend(pack::number_of(&name));
+        }
+        on_disk.sort_unstable();
+        let mut active = None;
+        for pack in &on_disk {
+            let state = known.remove(pack);
+            let path = self.packs_dir.join(pack::file_name(*pack));
+            active = match self.recover_pack(*pack, state) {
+                Ok(Some(open)) => Some(open),
+                Ok(None) => active,
+                Err(ScanError::Io(source)) => return Err(OpenError::Io { path, source }),
+                Err(ScanError::Index(error)) => return Err(error.into()),
+            };
+        }
+        for (pack, state) in known {
+            if state.state != PACK_DEAD && state.live_bytes > 0 {
+                tracing::error!(
+                    pack,
+                    bytes = state.live_bytes,
+                    "a pack file is missing: its blocks are lost"
+                );
+            }
+            self.forget_pack(pack)?;
+        }
+        let next_pack = on_disk.last().map_or(0, |pack| pack + 1).max(self.index.number(META_NEXT_PACK)?);
+        self.index.write(Durable::Now, |tx| tx.set_number(META_NEXT_PACK, next_pack))?;
+        Ok(Writer { active, next_pack, lag_bytes: 0, is_poisoned: false, holds: 0 })
+    }
+
+    /// Brings the index up to date with a pack; returns it when more can be appended.
+    fn recover_pack(&self, pack: u64, known: Option<PackState>) -> Result<Option<Active>, ScanError> {
+        let path = self.packs_dir.join(pack::file_name(pack));
+        match known {
+            Some(PackState { state: PACK_FULL, .. }) => return Ok(None),
+            Some(PackState { state: PACK_DEAD, .. }) => {
+                self.layer.remove(&path)?;
+                self.index.write(Durable::Later, |tx| tx.remove_pack(pack))?;
+                return Ok(None);
+            }
+            _ => {}
+        }
+        let Some(file) = self.layer.open(&path)? else { return Ok(None) };
+        if !pack::has_header(&*file, pack)? {
+            // Nothing in it was ever acknowledged, or its beginning rotted: what may be data is kept aside.
+            if file.len()? <= HEADER_BYTES {
+                self.layer.remove(&path)?;
+            } else {
+                tracing::warn!(pack, "a pack file without a sound header is set aside");
+                self.layer.rename(&path, &path.with_extension("broken"))?;
+            }
+            self.forget_pack(pack)?;
+            return Ok(None);
+        }
+        let from = known.map_or(HEADER_BYTES, |state| state.end);
+        let len = file.len()?;
+        if len < from {
+            tracing::error!(pack, expected = from, got = len, "a pack file is shorter than it was");
+            self.index.write(Durable::Later, |tx| tx.set_pack(pack, from, PACK_FULL))?;
+            return Ok(None);
+        }
+        if known.is_none() {
+            if let Some(found) = pack::read_index(&*file)? {
+                self.add(pack, &found, len, PACK_FULL)?;
+                return Ok(None);
+            }
+        }
+        let mut batch = Vec::new();
+        let scanned = pack::scan::<ScanError>(&*file, from, |found| {
+            batch.push(found);
+            if batch.len() == SCAN_BATCH {
+                let end = found.offset + pack::record_bytes(&found.cid, found.bytes);
+                self.add(pack, &batch, end, PACK_OPEN)?;
+                batch.clear();
+            }
+            Ok(())
+        })?;
+        let state = if scanned.is_full { PACK_FULL } else { PACK_OPEN };
+        if scanned.end < len {
+            tracing::warn!(pack, bytes = len - scanned.end, "cut a torn end off a pack");
+            file.set_len(scanned.end)?;
+        }
+        // What was found may have reached the file without reaching the disk.
+        file.sync()?;
+        self.add(pack, &batch, scanned.end, state)?;
+        if scanned.is_full || scanned.end >= self.config.pack_bytes {
+            return Ok(None);
+        }
+        let entries = (scanned.end == HEADER_BYTES).then(Vec::new);
+        Ok(Some(Active { pack, file, end: scanned.end, entries }))
+    }
+
+    fn add(&self, pack: u64, found: &[Found], end: u64, state: u8) -> Result<(), IndexError> {
+        self.index.write(Durable::Later, |tx| tx.add_records(pack, found, end, state))
+    }
+
+    /// Removes a pack and all rows that point into it.
+    fn forget_pack(&self, pack: u64) -> Result<(), IndexError> {
+        let mut last: Option<Vec<u8>> = None;
+        loop {
+            let rows = self.index.page(last.as_deref(), SCAN_BATCH)?;
+            let Some(end) = rows.last() else { break };
+            last = Some(end.key.clone());
+            let ours = rows.iter().filter(|row| row.kind == Kind::Pack && row.container == pack);
+            let ours: Vec<_> = ours.map(|row| row.key.clone()).collect();
+            if !ours.is_empty() {
+                self.index.write(Durable::Later, |tx| tx.remove_rows(ours.into_iter()).map(drop))?;
+            }
+        }
+        self.index.write(Durable::Later, |tx| tx.remove_pack(pack))
+    }
+}

@@ -1,0 +1,273 @@
+//! The handle, and what all its operations share.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use hpips_types::Cid;
+
+use crate::config::Config;
+use crate::error::{IndexError, OpenError, WriteError};
+use crate::index::{Durable, Index, Place};
+use crate::layer::{Disk, Layer, LayerFile};
+use crate::lock::Lock;
+use crate::open;
+use crate::pack;
+use crate::pins::{NAME_BYTES_MAX, Pin, PinKind, Pins};
+use crate::tables::{Kind, META_BLOCKS};
+
+/// Largest block that is kept, bytes. Peers send at most 2 MiB; local tools may have made larger ones.
+pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
+
+/// A handle to an open store; clones share it. The store closes when the last one is dropped.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) layer: Arc<dyn Layer>,
+    pub(crate) dir: PathBuf,
+    pub(crate) config: Config,
+    pub(crate) index: Index,
+    pub(crate) files: Mutex<OpenFiles>,
+    /// Shared while a reader goes from a row to an open file; exclusive while a file is unlinked, after the
+    /// commit that forgot it. So no reader finds a row and then no file.
+    pub(crate) gate: RwLock<()>,
+    pub(crate) writer: Mutex<Writer>,
+    pub(crate) pins: Mutex<Pins>,
+    /// Last, so that the lock is released after everything is closed.
+    pub(crate) _lock: Option<Lock>,
+}
+
+/// What only the thread that writes touches.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    /// The pack that is appended to.
+    pub(crate) active: Option<Active>,
+    pub(crate) next_pack: u64,
+    /// Bytes in packs that the index knows but would forget in a power cut.
+    pub(crate) lag_bytes: u64,
+    /// The state on disk is unknown.
+    pub(crate) is_poisoned: bool,
+    /// Operations under way that keep blocks.
+    pub(crate) holds: usize,
+}
+
+/// The pack that is appended to.
+#[derive(Debug)]
+pub(crate) struct Active {
+    pub(crate) pack: u64,
+    pub(crate) file: Arc<dyn LayerFile>,
+    pub(crate) end: u64,
+    /// Footer entries so far, when the pack was begun by this process; otherwise a scan finds them.
+    pub(crate) entries: Option<Vec<u8>>,
+}
+
+/// Open pack, piece and user files, the least recently used closed first.
+#[derive(Debug, Default)]
+pub(crate) struct OpenFiles {
+    files: HashMap<(u8, u64), (Arc<dyn LayerFile>, u64)>,
+    clock: u64,
+}
+
+fn slot(kind: Kind, container: u64) -> (u8, u64) {
+    // Numbers of piece and user files come from one sequence.
+    (u8::from(kind != Kind::Pack), container)
+}
+
+impl OpenFiles {
+    fn get(&mut self, kind: Kind, container: u64) -> Option<Arc<dyn LayerFile>> {
+        self.clock += 1;
+        let (file, used) = self.files.get_mut(&slot(kind, container))?;
+        *used = self.clock;
+        Some(Arc::clone(file))
+    }
+
+    fn put(&mut self, kind: Kind, container: u64, file: &Arc<dyn LayerFile>, max: usize) {
+        if self.files.len() >= max.max(1) {
+            let oldest = self.files.iter().min_by_key(|(_, (_, used))| *used).map(|(slot, _)| *slot);
+            if let Some(oldest) = oldest {
+                self.files.remove(&oldest);
+            }
+        }
+        self.files.insert(slot(kind, container), (Arc::clone(file), self.clock));
+    }
+
+    pub(crate) fn forget(&mut self, kind: Kind, container: u64) {
+        self.files.remove(&slot(kind, container));
+    }
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Store({})", self.inner.dir.display())
+    }
+}
+
+impl Store {
+    /// Opens the store in a folder, making both where there is none, and repairs what a crash left.
+    ///
+    /// # Errors
+    /// [`OpenError::Locked`] when another process has it, [`OpenError::Version`] for an unknown format, and
+    /// failures of disk and index.
+    pub fn open(dir: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
+        let dir = dir.as_ref();
+        let io = |source| OpenError::Io { path: dir.to_owned(), source };
+        Disk.create_dir(dir).map_err(io)?;
+        let lock = Lock::take(dir)?;
+        Self::open_on(Arc::new(Disk), dir, config, Some(lock))
+    }
+
+    pub(crate) fn open_on(
+        layer: Arc<dyn Layer>,
+        dir: &Path,
+        config: Config,
+        lock: Option<Lock>,
+    ) -> Result<Self, OpenError> {
+        Ok(Self { inner: Arc::new(open::open(layer, dir, config, lock)?) })
+    }
+
+    /// Folder of the store.
+    pub fn dir(&self) -> &Path {
+        &self.inner.dir
+    }
+
+    /// Number of different blocks, wherever they lie.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn block_count(&self) -> Result<u64, IndexError> {
+        self.inner.index.number(META_BLOCKS)
+    }
+
+    /// Bytes of all packs, live or not.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn pack_bytes(&self) -> Result<u64, IndexError> {
+        Ok(self.inner.index.packs()?.iter().map(|(_, pack)| pack.end).sum())
+    }
+
+    /// Calls `visit` with every block once, its CID as it came and its length.
+    ///
+    /// Blocks that come or go meanwhile may or may not be visited.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn for_each_block(&self, mut visit: impl FnMut(&Cid, u32)) -> Result<(), IndexError> {
+        let mut last: Option<(Vec<u8>, Cid)> = None;
+        loop {
+            let rows = self.inner.index.page(last.as_ref().map(|(key, _)| &**key), 4096)?;
+            if rows.is_empty() {
+                return Ok(());
+            }
+            for row in rows {
+                if last.as_ref().is_none_or(|(_, cid)| cid.hash() != row.cid.hash()) {
+                    visit(&row.cid, row.row.bytes);
+                }
+                last = Some((row.key, row.cid));
+            }
+        }
+    }
+
+    /// Pins a root, or changes its pin. Whether its blocks are here is not asked.
+    ///
+    /// # Errors
+    /// [`WriteError::NameTooLong`] over 255 bytes of name; failures of the disk.
+    pub fn pin(&self, cid: &Cid, kind: PinKind, name: &str) -> Result<(), WriteError> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(WriteError::NameTooLong { got: name.len(), max: NAME_BYTES_MAX });
+        }
+        self.pins_mut().set(cid, Some((kind, name))).map_err(|source| self.pins_failed(source))
+    }
+
+    /// Removes a pin; returns whether there was one.
+    ///
+    /// # Errors
+    /// Failures of the disk.
+    pub fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
+        let mut pins = self.pins_mut();
+        if pins.get(cid).is_none() {
+            return Ok(false);
+        }
+        pins.set(cid, None).map_err(|source| self.pins_failed(source))?;
+        Ok(true)
+    }
+
+    /// The pin of a root.
+    pub fn pin_of(&self, cid: &Cid) -> Option<Pin> {
+        self.pins_mut().get(cid)
+    }
+
+    /// All pins, ordered by CID.
+    pub fn pins(&self) -> Vec<Pin> {
+        self.pins_mut().list()
+    }
+
+    fn pins_failed(&self, source: io::Error) -> WriteError {
+        WriteError::Io { path: self.inner.dir.join("pins"), source }
+    }
+
+    /// Makes everything that the index knows durable in the index itself, so that the next open has nothing to scan.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn flush(&self) -> Result<(), WriteError> {
+        let mut writer = self.inner.writer()?;
+        self.inner.index.write(Durable::Now, |_| Ok(()))?;
+        writer.lag_bytes = 0;
+        Ok(())
+    }
+
+    fn pins_mut(&self) -> MutexGuard<'_, Pins> {
+        // A panic between journal and memory would have poisoned the journal itself.
+        self.inner.pins.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    /// The single writer's turn.
+    pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, WriteError> {
+        let writer = self.writer.lock().map_err(|_| WriteError::Poisoned)?;
+        if writer.is_poisoned { Err(WriteError::Poisoned) } else { Ok(writer) }
+    }
+
+    pub(crate) fn packs_dir(&self) -> PathBuf {
+        self.dir.join("packs")
+    }
+
+    pub(crate) fn pack_path(&self, pack: u64) -> PathBuf {
+        self.packs_dir().join(pack::file_name(pack))
+    }
+
+    /// The open file of a place; `None` when it is gone.
+    pub(crate) fn file_of(&self, place: &Place) -> io::Result<Option<Arc<dyn LayerFile>>> {
+        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(file) = files.get(place.kind, place.container) {
+            return Ok(Some(file));
+        }
+        let opened = match &place.path {
+            Some(path) => self.layer.open_read(path)?,
+            None => self.layer.open_read(&self.pack_path(place.container))?,
+        };
+        if let Some(file) = &opened {
+            files.put(place.kind, place.container, file, self.config.open_files_max);
+        }
+        Ok(opened)
+    }
+}
+
+impl Drop for Inner {
+    fn drop(&mut self) {
+        let Ok(writer) = self.writer.get_mut() else { return };
+        if writer.is_poisoned || writer.lag_bytes == 0 {
+            return;
+        }
+        if let Err(error) = self.index.write(Durable::Now, |_| Ok(())) {
+            tracing::warn!(%error, "index not durable on close; the next open scans the packs");
+        }
+    }
+}

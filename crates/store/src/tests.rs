@@ -1,0 +1,1 @@
+//! The store against a model, with and without crashes.
