@@ -46,12 +46,12 @@
 
 #![deny(unsafe_code)]
 
-mod plan;
 mod build;
-pub mod manifest;
-mod map;
 mod coding;
 mod field;
+pub mod manifest;
+mod map;
+mod plan;
 mod product;
 
 pub use build::{BuildError, Built, Part, build};

@@ -40,7 +40,7 @@ pub enum PlanError {
         /// Its length, bytes.
         bytes: u32,
     },
-    /// Shorter limits than the blocks allow.
+    /// One block alone makes a longer piece than the limits allow.
     #[error("a piece would have {got} bytes, more than {max}")]
     PieceTooLarge {
         /// Bytes of the largest piece.
@@ -102,7 +102,8 @@ pub fn plan_within(
     bases: &[Cid],
     blocks: impl IntoIterator<Item = (Cid, u32)>,
 ) -> Result<Plan, PlanError> {
-    // A thirty-second of a piece is kept free for the index of parity, for padding and for the last stripe.
+    // A thirty-second of a piece is kept free for the index of parity, for padding and for the last stripe:
+    // enough for the limits of the network, whatever the blocks.
     let extent_bytes = u64::from(code.k()) * (limits.piece_bytes - limits.piece_bytes / 32);
     let mut extents = Vec::new();
     let mut entries: Vec<BlockEntry> = Vec::new();
@@ -117,7 +118,7 @@ pub fn plan_within(
         let entry = BlockEntry { cid, bytes };
         let weight = u64::from(bytes) + wide(index_weight(&entry));
         if filled + weight > extent_bytes && !entries.is_empty() {
-            extents.push(ExtentPlan::new(limits, code, &entries)?);
+            plan_extents(limits, code, &entries, &mut extents)?;
             entries.clear();
             filled = 0;
         }
@@ -125,7 +126,7 @@ pub fn plan_within(
         entries.push(entry);
     }
     if !entries.is_empty() {
-        extents.push(ExtentPlan::new(limits, code, &entries)?);
+        plan_extents(limits, code, &entries, &mut extents)?;
     }
     if extents.is_empty() {
         return Err(PlanError::Empty);
@@ -138,6 +139,25 @@ pub fn plan_within(
         return Err(PlanError::ManifestTooLarge(plan.manifest_bytes));
     }
     Ok(plan)
+}
+
+/// Plans blocks as one extent, or as two where its pieces would be too long.
+fn plan_extents(
+    limits: Limits,
+    code: Code,
+    entries: &[BlockEntry],
+    extents: &mut Vec<ExtentPlan>,
+) -> Result<(), PlanError> {
+    match ExtentPlan::new(limits, code, entries) {
+        Ok(extent) => extents.push(extent),
+        Err(PlanError::PieceTooLarge { .. }) if entries.len() > 1 => {
+            let (first, second) = entries.split_at(entries.len() / 2);
+            plan_extents(limits, code, first, extents)?;
+            plan_extents(limits, code, second, extents)?;
+        }
+        Err(error) => return Err(error),
+    }
+    Ok(())
 }
 
 impl Plan {
@@ -235,7 +255,8 @@ impl ExtentPlan {
     /// Index nodes as they will be, but for their CIDs: every parity CID has the same length.
     fn placeholder_index(&self, code: Code) -> Vec<BlockEntry> {
         let cid = cid_v1(DAG_CBOR, b"");
-        let content: Vec<Stripe> = self.content.iter().map(|stripe| with_placeholders(code, stripe)).collect();
+        let content: Vec<Stripe> =
+            self.content.iter().map(|stripe| with_placeholders(code, stripe)).collect();
         let nodes = self.index_nodes(&content);
         nodes.iter().map(|node| BlockEntry { cid, bytes: narrow(cbor::encode(node).len()) }).collect()
     }
@@ -357,3 +378,6 @@ fn narrow(bytes: usize) -> u32 {
 fn wide(bytes: usize) -> u64 {
     u64::try_from(bytes).expect("a length in memory fits 64 bits")
 }
+
+#[cfg(test)]
+mod tests;
