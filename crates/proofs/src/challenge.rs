@@ -126,8 +126,11 @@ mod tests {
     #[test]
     fn packing_is_a_sum_of_shifted_fields() {
         let shape = Shape::new(8, 4, 9, 1, 1).unwrap();
-        let challenges: Vec<WindowChallenge> = (0..9u32)
-            .map(|i| WindowChallenge { record: RecordIndex::new(4_095 - i as u16), leaf: (1 << 24) - 1 - i })
+        let challenges: Vec<WindowChallenge> = (0..9u16)
+            .map(|i| WindowChallenge {
+                record: RecordIndex::new(4_095 - i),
+                leaf: (1 << 24) - 1 - u32::from(i),
+            })
             .collect();
         let two = Fr::from(2u64);
         let expected: Vec<Fr> = challenges

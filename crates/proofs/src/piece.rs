@@ -6,6 +6,7 @@
 
 use core::ops::Range;
 
+use hpips_crypto::field::ELEMENT_DATA_BYTES;
 use hpips_crypto::merkle::{self, Builder, Path, Tree};
 use hpips_crypto::{Fr, field};
 use hpips_types::NetworkParams;
@@ -45,7 +46,7 @@ pub struct CommP {
     builder: Builder,
     elements: Vec<Fr>,
     /// The start of an element whose end has not come, and its length.
-    partial: [u8; DATA_BYTES as usize],
+    partial: [u8; ELEMENT_DATA_BYTES],
     partial_bytes: usize,
     bytes: u64,
 }
@@ -62,7 +63,7 @@ impl CommP {
         Self {
             builder: Builder::keeping(PIECE_HEIGHT_MIN),
             elements: Vec::new(),
-            partial: [0; DATA_BYTES as usize],
+            partial: [0; ELEMENT_DATA_BYTES],
             partial_bytes: 0,
             bytes: 0,
         }

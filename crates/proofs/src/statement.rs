@@ -284,7 +284,7 @@ impl WindowTerms {
             ],
         );
         let challenge = |index: u16| {
-            let on_data = sealed.bytes() == 0 || (data.bytes() > 0 && index % 2 == 0);
+            let on_data = sealed.bytes() == 0 || (data.bytes() > 0 && index.is_multiple_of(2));
             let segments = if on_data { &data } else { &sealed };
             segments.leaf(draw.below(segments.bytes()))
         };

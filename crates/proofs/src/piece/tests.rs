@@ -59,7 +59,9 @@ fn pushes_of_any_length_give_the_same_commitment() {
 fn every_leaf_opens_from_its_group_and_from_no_other_bytes() {
     let data = bytes(9, 40_000);
     let tree = PieceTree::of(&data).unwrap();
-    let cut = |range: Range<u64>| data[range.start as usize..range.end as usize].to_vec();
+    let cut = |range: Range<u64>| {
+        data[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()].to_vec()
+    };
     for leaf in [0, 1, 511, 512, 1_290, 1_291, 2_047, 4_095] {
         let group = cut(tree.group(leaf));
         let (own, path) = tree.open(leaf, &group).unwrap();

@@ -125,7 +125,7 @@ fn every_node_opens_and_damage_is_noticed() {
             let path: Path = kept.replica_path(node).unwrap();
             assert_eq!(path.root(column.second, node.into()), Some(comm_r), "padded to depth 8");
             let range = tree.group(node);
-            let group = &second[range.start as usize..range.end as usize];
+            let group = &second[usize::try_from(range.start).unwrap()..usize::try_from(range.end).unwrap()];
             let opening = tree.open(node, group).unwrap();
             assert_eq!((opening.leaf, &opening.path), (column.second, &path));
             let mut damaged = group.to_vec();

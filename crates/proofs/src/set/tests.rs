@@ -20,13 +20,14 @@ fn changes_one_at_a_time_equal_building_anew() {
     let mut tree = SetTree::new(&shape);
     assert_eq!(tree, SetTree::from_records(&shape, &records).unwrap());
     for step in 0..60 {
-        let index = draw.below(64);
+        let place = draw.below(64);
+        let index = RecordIndex::new(u16::try_from(place).unwrap());
         let new = record(draw.below(30));
-        records[index as usize] = new;
-        tree.put(&shape, RecordIndex::new(index as u16), &new).unwrap();
+        records[usize::from(index.get())] = new;
+        tree.put(&shape, index, &new).unwrap();
         assert_eq!(tree, SetTree::from_records(&shape, &records).unwrap(), "seed {seed}, step {step}");
-        let path = tree.open(RecordIndex::new(index as u16));
-        assert_eq!(path.root(new.commitment(&shape), index), Some(tree.root().fr()));
+        let path = tree.open(index);
+        assert_eq!(path.root(new.commitment(&shape), place), Some(tree.root().fr()));
         assert_eq!(cbor::decode::<SetTree>(&cbor::encode(&tree), 10_000).unwrap(), tree);
     }
     for index in 0..64 {

@@ -49,7 +49,7 @@ fn half_of_the_challenges_fall_on_data_and_all_on_bytes_that_exist() {
             }
             (0, 2) => {
                 let at = extents.iter().position(|(offset, bytes)| {
-                    (*offset..*offset + bytes.div_ceil(31) as u32).contains(leaf)
+                    (u64::from(*offset)..u64::from(*offset) + bytes.div_ceil(31)).contains(&u64::from(*leaf))
                 });
                 by_extent[at.unwrap()] += 1;
             }
@@ -163,7 +163,8 @@ fn every_part_of_an_activation_reaches_the_public_inputs() {
         partition: 0,
     };
     let inputs = base.public_inputs().unwrap();
-    let change: [(fn(&mut ActivationStatement), [bool; 3]); 9] = [
+    type Change = (fn(&mut ActivationStatement), [bool; 3]);
+    let change: [Change; 9] = [
         (|s| s.network = ChainId::new([2; 32]), [false, true, true]),
         (|s| s.set.provider = PAYEE, [false, true, true]),
         (|s| s.set.number += 1, [false, true, true]),
