@@ -56,6 +56,8 @@ mod walk;
 mod wire;
 
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod vectors;
 
 pub use block::{Block, Node};
