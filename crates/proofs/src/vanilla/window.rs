@@ -79,7 +79,7 @@ pub fn commit<E>(
 /// Collects the witness of a window and checks it.
 ///
 /// `records` are the set's records by index, `tree` the tree over them; `open` reads one leaf with its path
-/// (see [`crate::rows::Rows::open`] and [`crate::bundle::Bundle::open`]).
+/// (see [`crate::sector::SectorTree::open`] and [`crate::bundle::Bundle::open`]).
 ///
 /// # Errors
 /// [`ProveError`] by variant. What is returned satisfies [`VanillaWindow::check_native`].
