@@ -1,0 +1,126 @@
+//! The HTTP server: loopback only, guarded, bounded.
+
+mod guard;
+
+use std::net::SocketAddr;
+
+use axum::extract::DefaultBodyLimit;
+use axum::{Json, Router, middleware, routing};
+use tokio::net::TcpListener;
+
+use crate::error::{ApiError, ErrorCode};
+use crate::view::Version;
+
+/// Largest request body. Requests name files and CIDs, they do not carry content.
+const REQUEST_BYTES_MAX: usize = 1 << 20;
+
+/// Why the server does not listen.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// Only this machine may reach the API.
+    #[error("the api must listen on a loopback address, not on {0}")]
+    Public(SocketAddr),
+    /// Taken, or not allowed.
+    #[error("the api cannot listen on {address}: another port stands in config under api")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// A server that listens and does not answer yet, so that its address is known before the node is whole.
+#[derive(Debug)]
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+}
+
+impl Server {
+    /// Listens on a loopback address; port 0 picks a free one.
+    ///
+    /// # Errors
+    /// [`BindError`] by variant.
+    pub async fn bind(address: SocketAddr) -> Result<Self, BindError> {
+        if !address.ip().is_loopback() {
+            return Err(BindError::Public(address));
+        }
+        let listen = |source| BindError::Listen { address, source };
+        let listener = TcpListener::bind(address).await.map_err(listen)?;
+        let address = listener.local_addr().map_err(listen)?;
+        Ok(Self { listener, address })
+    }
+
+    /// Where it listens.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Answers until `shutdown` is done, then ends the requests under way.
+    ///
+    /// # Errors
+    /// The listener's.
+    pub async fn serve(
+        self,
+        token: String,
+        routes: Router,
+        shutdown: impl Future<Output = ()> + Send + 'static,
+    ) -> std::io::Result<()> {
+        let routes = Router::new()
+            .route("/hpips/v0/version", routing::get(version))
+            .merge(routes)
+            .fallback(unknown)
+            .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
+            .layer(middleware::from_fn_with_state(guard::Guard { token }, guard::check));
+        axum::serve(self.listener, routes).with_graceful_shutdown(shutdown).await
+    }
+}
+
+async fn version() -> Json<Version> {
+    Json(Version::default())
+}
+
+async fn unknown() -> ApiError {
+    ApiError::new(ErrorCode::NotFound, "no such endpoint")
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::Value;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+    use super::*;
+    use crate::{ApiClient, CallError, Endpoint};
+
+    #[tokio::test]
+    async fn answers_its_owner_and_refuses_the_rest() {
+        assert!(matches!(Server::bind("0.0.0.0:0".parse().unwrap()).await, Err(BindError::Public(_))));
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address();
+        let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
+        let task = tokio::spawn(server.serve("secret".into(), Router::new(), async {
+            let _ = stopped.await;
+        }));
+        let client = |token: &str| ApiClient::new(Endpoint { address, token: token.into(), pid: 0 });
+        let version: Version = client("secret").get("/hpips/v0/version").await.unwrap();
+        assert_eq!(version, Version::default());
+        let code = |result: Result<Value, CallError>| result.unwrap_err().code();
+        assert_eq!(code(client("wrong").get("/hpips/v0/version").await), Some(ErrorCode::Forbidden));
+        assert_eq!(code(client("secret").get("/nothing").await), Some(ErrorCode::NotFound));
+
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        let request = "GET /hpips/v0/version HTTP/1.1\r\nHost: evil.example\r\nAuthorization: Bearer secret\r\nConnection: close\r\n\r\n";
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+
+        stop.send(()).unwrap();
+        tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap().unwrap();
+        assert!(matches!(client("secret").get::<Value>("/hpips/v0/version").await, Err(CallError::Unreachable(_))));
+    }
+}

@@ -1,0 +1,154 @@
+//! The node's configuration file: JSON, every field optional, unknown fields refused.
+
+use std::fs;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+/// Name of the file in a repo.
+pub const CONFIG_FILE: &str = "config";
+/// A configuration is a page of text; more is not one.
+const CONFIG_BYTES_MAX: u64 = 1 << 20;
+
+/// What a person may set for one node. Values that a whole network shares stand in its genesis instead.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Config {
+    /// Multiaddresses to listen on. Port 0 picks a free one.
+    pub listen: Vec<String>,
+    /// Multiaddresses of peers to keep connections with, each ending in `/p2p/…`.
+    pub peers: Vec<String>,
+    /// Loopback address of the API. Port 0 picks a free one.
+    pub api: SocketAddr,
+    /// Whether peers on the same local network find each other.
+    pub mdns: bool,
+    /// Folder of the proving keys, shared by the nodes of a user; by default under the user's cache.
+    /// Keys of a test network take about 100 MB.
+    pub keys: Option<PathBuf>,
+    /// Threads that prove and seal, at nice 10. Each holds a core while a proof is made.
+    pub compute_threads: usize,
+    /// What a pledge asks, nano per GiB per 720 windows held.
+    pub ask_nano: u64,
+    /// Where this node mounts `/ipfs` at start, if anywhere.
+    pub mount: Option<PathBuf>,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            listen: vec!["/ip4/0.0.0.0/tcp/4001".into()],
+            peers: Vec::new(),
+            api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5001)),
+            mdns: true,
+            keys: None,
+            compute_threads: 1,
+            ask_nano: 50_000_000,
+            mount: None,
+        }
+    }
+}
+
+/// Why a configuration is not used.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file system refused.
+    #[error("{path}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The reason.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Not JSON of this form; the source names line, column and field.
+    #[error("{path}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// Where and why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// Longer than any configuration.
+    #[error("{path} is not a configuration: {bytes} bytes")]
+    TooLong {
+        /// The file.
+        path: PathBuf,
+        /// Its length.
+        bytes: u64,
+    },
+    /// The API may only listen where nobody else's machine reaches it.
+    #[error("the api must listen on a loopback address, not on {0}")]
+    PublicApi(SocketAddr),
+    /// Out of range.
+    #[error("compute_threads must be 1 to 256, not {0}")]
+    Threads(usize),
+}
+
+impl Config {
+    /// Reads the file of a repo.
+    ///
+    /// # Errors
+    /// [`ConfigError`] by variant.
+    pub fn read(repo: &Path) -> Result<Self, ConfigError> {
+        let path = repo.join(CONFIG_FILE);
+        let io = |source| ConfigError::Io { path: path.clone(), source };
+        let bytes = fs::metadata(&path).map_err(io)?.len();
+        if bytes > CONFIG_BYTES_MAX {
+            return Err(ConfigError::TooLong { path, bytes });
+        }
+        let text = fs::read_to_string(&path).map_err(io)?;
+        let config: Self =
+            serde_json::from_str(&text).map_err(|source| ConfigError::Malformed { path: path.clone(), source })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// Writes the file of a repo.
+    ///
+    /// # Errors
+    /// [`ConfigError::Io`].
+    pub fn write(&self, repo: &Path) -> Result<(), ConfigError> {
+        let path = repo.join(CONFIG_FILE);
+        let mut text = serde_json::to_string_pretty(self).expect("a configuration is plain JSON");
+        text.push('\n');
+        crate::repo::write_file(&path, text.as_bytes(), 0o600).map_err(|source| ConfigError::Io { path, source })
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        if !self.api.ip().is_loopback() {
+            return Err(ConfigError::PublicApi(self.api));
+        }
+        if !(1..=256).contains(&self.compute_threads) {
+            return Err(ConfigError::Threads(self.compute_threads));
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trip_and_refusals() {
+        let repo = tempfile::tempdir().unwrap();
+        let config = Config { peers: vec!["/ip4/10.0.0.1/tcp/4001/p2p/x".into()], ..Config::default() };
+        config.write(repo.path()).unwrap();
+        assert_eq!(Config::read(repo.path()).unwrap(), config);
+        for (text, word) in [
+            ("{\"lissten\": []}", "lissten"),
+            ("{\"api\": \"0.0.0.0:5001\"}", "loopback"),
+            ("{\"compute_threads\": 0}", "compute_threads"),
+            ("[", "EOF"),
+        ] {
+            fs::write(repo.path().join(CONFIG_FILE), text).unwrap();
+            let error = Config::read(repo.path()).unwrap_err();
+            let said = format!("{error} {:?}", std::error::Error::source(&error).map(ToString::to_string));
+            assert!(said.contains(word), "{text}: {said}");
+        }
+        fs::write(repo.path().join(CONFIG_FILE), "{}").unwrap();
+        assert_eq!(Config::read(repo.path()).unwrap(), Config::default());
+    }
+}
