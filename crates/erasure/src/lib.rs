@@ -49,6 +49,7 @@
 mod build;
 mod coding;
 mod field;
+mod kernel;
 pub mod manifest;
 mod map;
 mod plan;
