@@ -1,0 +1,130 @@
+//! Accounts, funds, and the coin holders' share: a reward-per-unit accumulator, O(1) an account.
+
+use hpips_types::{AccountId, TokenAmount};
+
+use crate::error::Failure;
+use crate::event::{Event, PayReason};
+use crate::exec::Exec;
+use crate::money::{self, SCALE_BITS, Wide, mul_div, mul_scaled};
+use crate::rows::{Account, Fund, Head};
+use crate::tables;
+
+/// Below so many circulating nano the coin holders' tenth is carried: a rate over almost nobody would give
+/// the first accounts everything.
+pub(crate) const CIRCULATING_MIN: TokenAmount = TokenAmount::from_coins(1_000);
+
+/// An account with the share of the holders' reward it has not drawn yet, and that share.
+pub(crate) fn with_share(mut account: Account, head: &Head) -> (Account, TokenAmount) {
+    let steps = head.holder_rate.0 - account.checkpoint.0;
+    let (mut whole, mut part) = mul_scaled(u128::from(account.balance.get()), steps);
+    part += u128::from(account.fraction);
+    whole += part >> SCALE_BITS;
+    part &= (1 << SCALE_BITS) - 1;
+    let share = money::nano(whole);
+    account.balance = money::add(account.balance, share);
+    account.fraction = u64::try_from(part).expect("below 2^48");
+    account.checkpoint = head.holder_rate;
+    (account, share)
+}
+
+impl Exec<'_> {
+    /// The account, with its share drawn. A new account starts here and has no part in earlier rewards.
+    pub(crate) fn account(&mut self, id: &AccountId) -> Account {
+        let Some(account) = self.state.read::<Account>(&tables::account(id)) else {
+            return Account { checkpoint: self.head.holder_rate, ..Account::default() };
+        };
+        let (account, share) = with_share(account, &self.head);
+        self.head.holder_pool = money::sub(self.head.holder_pool, share);
+        self.head.circulating = money::add(self.head.circulating, share);
+        self.state.put(tables::account(id), &account);
+        account
+    }
+
+    pub(crate) fn put_account(&mut self, id: &AccountId, account: &Account) {
+        self.state.put(tables::account(id), account);
+    }
+
+    /// Adds coins that were taken from elsewhere.
+    pub(crate) fn credit(&mut self, id: &AccountId, amount: TokenAmount) {
+        if amount == TokenAmount::ZERO {
+            return;
+        }
+        let mut account = self.account(id);
+        account.balance = money::add(account.balance, amount);
+        self.head.circulating = money::add(self.head.circulating, amount);
+        self.put_account(id, &account);
+    }
+
+    /// Takes coins that go elsewhere.
+    ///
+    /// # Errors
+    /// [`Failure::Balance`] when there are fewer.
+    pub(crate) fn debit(&mut self, id: &AccountId, amount: TokenAmount) -> Result<(), Failure> {
+        let mut account = self.account(id);
+        account.balance = account.balance.checked_sub(amount).ok_or(Failure::Balance)?;
+        self.head.circulating = money::sub(self.head.circulating, amount);
+        self.put_account(id, &account);
+        Ok(())
+    }
+
+    /// Pays an earning: fees that the account still owes are taken out first.
+    pub(crate) fn pay(&mut self, id: &AccountId, amount: TokenAmount, reason: PayReason) {
+        if amount == TokenAmount::ZERO {
+            return;
+        }
+        self.credit(id, amount);
+        let mut account = self.account(id);
+        let due = account.owed.min(amount);
+        if due > TokenAmount::ZERO {
+            account.owed = money::sub(account.owed, due);
+            account.balance = money::sub(account.balance, due);
+            self.head.circulating = money::sub(self.head.circulating, due);
+            self.put_account(id, &account);
+            self.fund_credit(Fund::Community, due);
+        }
+        self.state.emit(Event::Paid { account: *id, amount, reason });
+    }
+
+    pub(crate) fn fund(&self, fund: Fund) -> TokenAmount {
+        self.state.read(&tables::fund(fund.number())).unwrap_or_default()
+    }
+
+    pub(crate) fn fund_credit(&mut self, fund: Fund, amount: TokenAmount) {
+        let balance = money::add(self.fund(fund), amount);
+        self.state.put(tables::fund(fund.number()), &balance);
+    }
+
+    /// Takes from the community fund; only the daily reward does.
+    pub(crate) fn fund_debit(&mut self, fund: Fund, amount: TokenAmount) {
+        let balance = money::sub(self.fund(fund), amount);
+        self.state.put(tables::fund(fund.number()), &balance);
+    }
+
+    /// `Operation::Transfer`.
+    pub(crate) fn transfer(&mut self, from: &AccountId, to: &AccountId, amount: TokenAmount) -> Result<(), Failure> {
+        if amount == TokenAmount::ZERO {
+            return Err(Failure::Range);
+        }
+        self.debit(from, amount)?;
+        self.credit(to, amount);
+        self.state.emit(Event::Transferred { from: *from, to: *to, amount });
+        Ok(())
+    }
+
+    /// Spreads coins over all circulating ones. They are in `holder_pool` from here on, drawn or not.
+    pub(crate) fn distribute(&mut self, amount: TokenAmount) {
+        let head = &mut self.head;
+        head.holder_pool = money::add(head.holder_pool, amount);
+        let waiting = money::add(head.holder_carried, amount);
+        if head.circulating < CIRCULATING_MIN {
+            head.holder_carried = waiting;
+            return;
+        }
+        head.holder_carried = TokenAmount::ZERO;
+        let circulating = u128::from(head.circulating.get());
+        let scaled = (u128::from(waiting.get()) << SCALE_BITS) + head.holder_rest.0;
+        let (step, rest) = mul_div(scaled, 1, circulating);
+        head.holder_rate = Wide(head.holder_rate.0 + step);
+        head.holder_rest = Wide(rest);
+    }
+}
