@@ -11,7 +11,7 @@
 //!
 //! - [`builder`], [`matrices`]: constraints written once, run twice;
 //! - [`gadget`]: Poseidon2, Merkle openings, bits;
-//! - [`window`], [`activation`], [`assign`]: the circuits, and values for a statement and its witness;
+//! - [`window`], [`activation`], [`mod@assign`]: the circuits, and values for a statement and its witness;
 //! - [`circuit`]: what names a circuit of one shape;
 //! - [`keys`], [`setup`]: key files, and the insecure setup of test networks;
 //! - [`prove`], [`verify`], [`verifier`]: one proof; many checked at once; the trait the ledger knows.

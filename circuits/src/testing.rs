@@ -6,17 +6,19 @@ use std::sync::LazyLock;
 use ark_ff::AdditiveGroup;
 use hpips_crypto::merkle::{Path, Tree};
 use hpips_crypto::{Fr, field};
+use hpips_proofs::challenge::{challenge_digest, pack_activation};
 use hpips_proofs::graph::{DRG_PARENTS_SECOND, Graph};
 use hpips_proofs::label::{self, Layer};
 use hpips_proofs::record::pad_root;
 use hpips_proofs::shape::LEAF_DEPTH;
 use hpips_proofs::vanilla::activation::{self, SectorLabels};
-use hpips_proofs::vanilla::{ColumnOpening, LeafOpening, window};
+use hpips_proofs::vanilla::{ActivationWitness, ColumnOpening, LeafOpening, RecordOpening, window};
 use hpips_proofs::{
-    ActivationStatement, Beacon, CircuitKind, DataExtent, Record, RecordLayout, SealedSector, SectorId,
-    SetTree, Shape, VanillaActivation, VanillaWindow, WindowStatement, WindowTerms, batch_root,
+    ActivationChallenge, ActivationStatement, Beacon, CircuitKind, DataExtent, Record, RecordLayout,
+    SealedSector, SectorId, SetTree, Shape, VanillaActivation, VanillaWindow, WindowStatement, WindowTerms,
+    batch_root,
 };
-use hpips_types::{AccountId, Blake3Hash, ChainId, NetworkParams, SetId, WindowIndex};
+use hpips_types::{AccountId, Blake3Hash, ChainId, NetworkParams, RecordIndex, SetId, WindowIndex};
 
 use crate::keys::ProvingKey;
 use crate::matrices::Matrices;
@@ -92,7 +94,8 @@ struct Sector {
 }
 
 impl Sector {
-    fn seal(shape: &Shape, number: u64) -> Self {
+    /// `wrong`: a label that is not what the scheme says; all that depends on it follows from the wrong one.
+    fn seal(shape: &Shape, number: u64, wrong: Option<(Layer, u32)>) -> Self {
         let id = SectorId { provider: PROVIDER, number, ticket: beacon(200) };
         let graph = Graph::new(shape.sector_height());
         let lane = |layer, node: u32| label::lane_base(id.replica_id(), layer) + Fr::from(node);
@@ -100,14 +103,16 @@ impl Sector {
         for node in 0..graph.nodes() {
             let parents =
                 graph.parents(node).drg.map(|p| if node == 0 { Fr::ZERO } else { first[p as usize] });
-            first.push(label::label_first(lane(Layer::First, node), &parents));
+            let error = Fr::from(wrong == Some((Layer::First, node)));
+            first.push(label::label_first(lane(Layer::First, node), &parents) + error);
         }
         for node in 0..graph.nodes() {
             let parents = graph.parents(node);
             let drg: [Fr; DRG_PARENTS_SECOND] =
                 core::array::from_fn(|i| if node == 0 { Fr::ZERO } else { second[parents.drg[i] as usize] });
             let expander = parents.expander.map(|p| first[p as usize]);
-            second.push(label::label_second(lane(Layer::Second, node), &drg, &expander));
+            let error = Fr::from(wrong == Some((Layer::Second, node)));
+            second.push(label::label_second(lane(Layer::Second, node), &drg, &expander) + error);
         }
         let columns: Vec<Fr> = first.iter().zip(&second).map(|(a, b)| label::column(*a, *b)).collect();
         let columns = Tree::build(&columns, shape.sector_height());
@@ -135,7 +140,7 @@ impl SectorLabels for &Sector {
 
 /// A batch of two sectors and the witness of its last partition.
 pub(crate) fn activation(shape: Shape, seed: u8) -> (ActivationStatement, VanillaActivation) {
-    let sectors = [Sector::seal(&shape, 5), Sector::seal(&shape, 6)];
+    let sectors = [5, 6].map(|number| Sector::seal(&shape, number, None));
     let sealed: Vec<SealedSector> = sectors.iter().map(|sector| sector.sealed).collect();
     let statement = ActivationStatement {
         shape,
@@ -150,6 +155,34 @@ pub(crate) fn activation(shape: Shape, seed: u8) -> (ActivationStatement, Vanill
     };
     let witness = activation::prove(&statement, &sealed, |i| sectors.get(i)).unwrap();
     (statement, witness)
+}
+
+/// One challenge on a node, all of whose openings are right, in a sector with one wrong label: the public
+/// inputs, the challenge and its witness.
+pub(crate) fn forged(
+    shape: &Shape,
+    wrong: (Layer, u32),
+    node: u32,
+) -> ([Fr; 3], ActivationChallenge, ActivationWitness) {
+    let sector = Sector::seal(shape, 5, Some(wrong));
+    let challenge = ActivationChallenge {
+        record: RecordIndex::ZERO,
+        node,
+        parents: Graph::new(shape.sector_height()).parents(node),
+    };
+    let tree = Tree::build(&[sector.sealed.batch_leaf(shape)], shape.set_depth());
+    let labels = &sector;
+    let witness = ActivationWitness {
+        record: RecordOpening {
+            parts: sector.sealed.record(shape).parts(shape).unwrap(),
+            path: tree.open(0),
+        },
+        comm_c: sector.columns.root(),
+        columns: challenge.columns().map(|node| labels.column(node).unwrap()),
+        replica_path: labels.replica_path(node).unwrap(),
+    };
+    let digest = challenge_digest(&pack_activation(shape, &[challenge]));
+    ([tree.root(), digest, number("tag", 0)], challenge, witness)
 }
 
 /// A circuit at `dev` parameters with everything to prove it, made once for all tests.

@@ -2,8 +2,9 @@ use ark_ff::Field;
 
 use super::*;
 use crate::circuit;
-use crate::testing::{activation, dev};
+use crate::testing::{activation, dev, forged};
 use hpips_proofs::CircuitKind;
+use hpips_proofs::label::Layer;
 
 /// `dev`, and a small sector with several challenges and partitions.
 fn shapes() -> [Shape; 2] {
@@ -78,38 +79,26 @@ fn every_part_of_the_witness_matters() {
 }
 
 #[test]
-fn labels_are_checked_even_where_commitments_agree() {
-    // A sector whose trees hold wrong labels: everything opens, but a label is not its parents' hash.
-    let (statement, honest) = activation(dev(), 4);
-    for (what, rule) in [(0, "L1 is the hash"), (1, "K is the hash")] {
-        let mut witness = honest.clone();
-        let opening = &mut witness.challenges[0];
-        let own = &mut opening.columns[0];
-        if what == 0 {
-            own.first += Fr::ONE;
-        } else {
-            own.second += Fr::ONE;
-        }
-        let challenge = statement.challenges().unwrap()[0];
-        // Replace the sector's commitments by those that follow from the wrong label.
-        let own = &opening.columns[0];
-        let path = |p: &Path, leaf, index| p.root(leaf, u64::from(index)).unwrap();
-        opening.comm_c = path(&own.path, label::column(own.first, own.second), challenge.node);
-        opening.record.parts.comm_r = path(&opening.replica_path, own.second, challenge.node);
-        let leaf = label::batch_leaf(opening.record.parts.commitment(), opening.comm_c);
-        let root = path(&opening.record.path, leaf, challenge.record.get().into());
-
+fn a_wrong_label_breaks_its_own_constraint_although_all_commitments_agree() {
+    let shape = dev();
+    let matrices = circuit::matrices(CircuitKind::Activation, &shape);
+    let run = |wrong: (Layer, u32), node: u32| {
+        let (inputs, challenge, witness) = forged(&shape, wrong, node);
         let mut assigner = Assigner::default();
-        let mut inputs = statement.public_inputs().unwrap();
-        inputs[0] = root;
-        // The other nine columns no longer open in the new `comm_c`; what is looked for is the label's row.
-        synthesize(&mut assigner, &statement.shape, inputs, &[challenge], &witness.challenges);
-        let values = assigner.into_values();
-        let matrices = circuit::matrices(CircuitKind::Activation, &dev());
-        let rows = matrices.violated(&values);
-        // The nine openings and the label; when the label's column changes, so does what its children hash.
-        assert_eq!(rows.len(), 10, "{rule}: {rows:?}");
+        synthesize(&mut assigner, &shape, inputs, &[challenge], &[witness]);
+        assigner.finish().map(|values| assert_eq!(matrices.first_violated(&values), None)).map_err(|e| e.rule)
+    };
+    for node in [1, 2, 77, shape.nodes() - 1] {
+        assert_eq!(run((Layer::First, node), node), Err("L1 is the hash of its lane and parents"), "{node}");
+        assert_eq!(run((Layer::Second, node), node), Err("K is the hash of its lane and parents"), "{node}");
+        // A wrong label elsewhere, even of a parent, is for the challenges on that node.
+        assert_eq!(run((Layer::First, node - 1), node), Ok(()), "{node}");
     }
+    // Exactly one row breaks: nothing else in the circuit notices.
+    let (inputs, challenge, witness) = forged(&shape, (Layer::Second, 9), 9);
+    let mut assigner = Assigner::default();
+    synthesize(&mut assigner, &shape, inputs, &[challenge], &[witness]);
+    assert_eq!(matrices.violated(&assigner.into_values()).len(), 1);
 }
 
 #[test]

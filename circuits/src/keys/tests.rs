@@ -27,7 +27,8 @@ fn tiny_key() -> (CircuitId, ProvingKey) {
 #[test]
 fn the_same_key_comes_out_on_every_machine() {
     // The points depend on this crate's derivation and on how `ark-groth16` draws its evaluation point:
-    // when this fails, keys of test networks changed and old caches are wrong.
+    // when this fails, keys of test networks changed; raise `circuit::VERSION`, so that old files are not
+    // found any more, and put the new hash here.
     let (_, key) = tiny_key();
     assert_eq!(
         key.verifying_key().hash().to_string(),
@@ -132,4 +133,20 @@ fn damaged_files_are_refused_without_panic() {
     }
     let longer = resealed([&file[..file.len() - HASH_BYTES], &[0; 1 + HASH_BYTES]].concat());
     assert!(matches!(read(&longer), KeyError::Length { .. }));
+}
+
+proptest::proptest! {
+    #[test]
+    fn any_change_ends_in_an_error_or_a_key(changes in proptest::collection::vec((0usize..2_700, 0u8..), 1..8)) {
+        static KEY: std::sync::LazyLock<(CircuitId, Vec<u8>)> = std::sync::LazyLock::new(|| {
+            let (id, key) = tiny_key();
+            (id, key.to_bytes())
+        });
+        let (id, file) = &*KEY;
+        let mut changed = file.clone();
+        for (position, byte) in changes {
+            changed[position] = byte;
+        }
+        let _ = ProvingKey::from_bytes(&resealed(changed), *id, &test_network());
+    }
 }

@@ -192,3 +192,20 @@ fn malformed_points_are_named() {
     }
     assert!(WellFormed::parse_slice(&honest).is_ok());
 }
+
+proptest::proptest! {
+    /// What parses is in the right groups and has one encoding only.
+    #[test]
+    fn any_bytes_are_refused_or_canonical(mut bytes: [[u8; 32]; 6], flags: [u8; 3]) {
+        bytes[0][0] = flags[0] >> 3 | 0x80;
+        bytes[1][16] = flags[1] >> 3 | 0x80;
+        bytes[4][16] = flags[2] >> 3 | 0x80;
+        let bytes: [u8; 192] = bytes.concat().try_into().unwrap();
+        if let Ok(WellFormed(proof)) = WellFormed::parse(&ProofBytes::new(bytes)) {
+            let mut again = Vec::new();
+            proof.serialize_compressed(&mut again).unwrap();
+            assert_eq!(again, bytes);
+            assert!(proof.b.is_in_correct_subgroup_assuming_on_curve());
+        }
+    }
+}

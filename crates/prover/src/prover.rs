@@ -7,6 +7,7 @@ use std::time::Instant;
 use hpips_circuits::prove::{Blinding, CreateError, create};
 use hpips_circuits::verifier::WrongKey;
 use hpips_circuits::{AssignError, Matrices, ProvingKey, Verifier, VerifyError, Witness, assign, circuit};
+use hpips_crypto::Fr;
 use hpips_proofs::shape::ShapeError;
 use hpips_proofs::{CircuitKind, ProofBytes, ProofVerifier, Shape, Statement};
 use hpips_types::NetworkParams;
@@ -68,7 +69,7 @@ struct Loaded {
 /// Makes the proofs of one network on this machine.
 ///
 /// One proof at a time: a second call waits for the first. The keys of the circuit proven last stay in
-/// memory, about 30 MB at `dev` parameters; a proof of the other circuit replaces them.
+/// memory, at most 40 MB at `dev` parameters; a proof of the other circuit replaces them.
 #[derive(Debug)]
 pub struct Prover {
     shape: Shape,
@@ -90,7 +91,8 @@ impl Prover {
         Ok(Self { shape, store, pool, verifier: Arc::new(verifier), loaded: Mutex::new(None) })
     }
 
-    /// Proves a statement. Blocks for seconds: call it from a thread that may.
+    /// Proves a statement. Blocks for seconds: call it from a thread that may, never from a rayon pool, whose
+    /// thread could take up a second call while it waits inside the first.
     ///
     /// A witness that does not show the statement is refused within milliseconds, before it queues. What is
     /// returned was verified.
@@ -102,21 +104,31 @@ impl Prover {
             return Err(ProveError::Shape);
         }
         let values = assign(statement, witness)?;
-        let kind = statement.kind();
-        let mut loaded = self.queue();
-        let started = Instant::now();
-        let keys = self.keys(&mut loaded, kind)?;
         let mut random = [0; 128];
         getrandom::fill(&mut random).map_err(ProveError::Randomness)?;
-        let blinding = Blinding::from_random(&random);
-        let proof = self.pool.install(|| create(&keys.key, &keys.matrices, &values, &blinding))?;
+        let mut guard = self.queue();
+        let loaded = &mut *guard;
+        self.pool.install(|| self.prove_values(loaded, statement, &values, &Blinding::from_random(&random)))
+    }
+
+    fn prove_values(
+        &self,
+        loaded: &mut Option<Loaded>,
+        statement: &Statement,
+        values: &[Fr],
+        blinding: &Blinding,
+    ) -> Result<ProofBytes, ProveError> {
+        let circuit = circuit::name(statement.kind());
+        let started = Instant::now();
+        let Loaded { key, matrices, .. } = self.keys(loaded, statement.kind())?;
+        let proof = create(key, matrices, values, blinding)?;
         if let Err(error) = self.verifier.check(statement, &proof) {
             // Whatever is in memory made a false proof: the next call starts from the files.
-            warn!(circuit = circuit::name(kind), "a proof made here does not verify");
+            warn!(circuit, "a proof made here does not verify");
             *loaded = None;
             return Err(ProveError::SelfCheck(error));
         }
-        debug!(circuit = circuit::name(kind), elapsed_ms = started.elapsed().as_millis(), "proof made");
+        debug!(circuit, elapsed_ms = started.elapsed().as_millis(), "proof made");
         Ok(proof)
     }
 

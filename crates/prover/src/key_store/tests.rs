@@ -2,6 +2,9 @@ use std::num::NonZeroUsize;
 use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
+use hpips_circuits::builder::{Builder, Recorder};
+use hpips_crypto::Fr;
+
 use super::*;
 use crate::config::Config;
 
@@ -61,6 +64,14 @@ fn damaged_and_missing_files_are_made_again_to_the_same_bytes() {
         store.proving_key(KIND, &matrices, &pool).unwrap();
         assert_eq!([fs::read(&vk).unwrap(), fs::read(&pk).unwrap()], honest, "{what}");
     }
+    // A good file for other constraints of the same circuit: what an older program may leave.
+    let mut recorder = Recorder::default();
+    let _inputs: [_; 4] = recorder.inputs([Fr::default(); 4]);
+    let stale = insecure_key(circuit::id(KIND, &store.shape), &recorder.finish(), &store.params).unwrap();
+    fs::write(&pk, stale.to_bytes()).unwrap();
+    store.proving_key(KIND, &matrices, &pool).unwrap();
+    assert_eq!([fs::read(&vk).unwrap(), fs::read(&pk).unwrap()], honest, "stale");
+
     let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     left.sort();
     assert_eq!(left, [store.path(KIND, "lock"), pk, vk], "no temporary file stays");
