@@ -9,13 +9,17 @@
 //! - [`Client`]: asks peers for blocks, re-asks others on refusal, silence, lies and closed connections.
 //! - [`Server`]: decides what to answer and when a block may be loaded.
 
+mod client;
 mod message;
 mod proto;
+mod server;
 mod source;
 
+pub use client::{Client, ClientLimits, Effect, RequestId, SessionId, Verdict};
 pub use message::{
     Entry, MESSAGE_BYTES_MAX, Message, MessageError, Payload, Presence, WANTS_MAX, WantType, cid_of_payload,
 };
+pub use server::{Answer, Server, ServerLimits};
 pub use source::{BlockSource, SourceError};
 
 /// The protocol that is spoken, on both ends.

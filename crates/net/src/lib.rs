@@ -29,7 +29,7 @@ mod swarm;
 mod tasks;
 mod wire;
 
-pub use bitswap::Stats;
+pub use bitswap::{BlockStream, FetchError, Session, Stats};
 pub use config::{Config, Limits};
 pub use frames::{FrameReceiver, FrameSender};
 pub use gossip::{Gossip, GossipError, Publisher};

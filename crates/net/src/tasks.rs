@@ -38,16 +38,6 @@ impl Tasks {
         });
     }
 
-    /// The runtime everything runs on.
-    pub(crate) fn runtime(&self) -> &Handle {
-        &self.runtime
-    }
-
-    /// Ends when the network shuts down.
-    pub(crate) fn token(&self) -> CancellationToken {
-        self.stop.clone()
-    }
-
     /// Stops all tasks.
     pub(crate) fn stop(&self) {
         self.stop.cancel();

@@ -1,0 +1,149 @@
+//! Reads inbound bitswap streams: bounds, decodes and hashes before anybody else sees a byte.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use hpips_bitswap::{MESSAGE_BYTES_MAX, Message, MessageError, Payload, cid_of_payload};
+use hpips_types::Cid;
+use libp2p::PeerId;
+use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::{Counters, Event, Received, count};
+use crate::net::Shared;
+use crate::wire::Stream;
+
+/// Inbound streams read of one peer; the oldest goes when one more comes.
+const STREAMS_MAX: usize = 4;
+/// From this size on blocks are hashed on a blocking thread.
+const HASH_HERE_BYTES: usize = 64 * 1024;
+/// How often the arrival of a long message is reported.
+const HEARD: Duration = Duration::from_secs(1);
+
+#[derive(Debug, thiserror::Error)]
+enum ReadError {
+    #[error("the stream failed")]
+    Io(#[from] io::Error),
+    #[error("the peer broke the protocol")]
+    Message(#[from] MessageError),
+}
+
+pub(super) async fn read_all(
+    shared: Shared,
+    mut incoming: mpsc::Receiver<(PeerId, libp2p::Stream)>,
+    events: mpsc::Sender<Event>,
+    counters: Arc<Counters>,
+) {
+    let mut readers: BTreeMap<PeerId, VecDeque<CancellationToken>> = BTreeMap::new();
+    while let Some((peer, stream)) = incoming.recv().await {
+        for list in readers.values_mut() {
+            list.retain(|reader| !reader.is_cancelled());
+        }
+        readers.retain(|_, list| !list.is_empty());
+        let stop = CancellationToken::new();
+        let list = readers.entry(peer).or_default();
+        list.push_back(stop.clone());
+        if list.len() > STREAMS_MAX
+            && let Some(oldest) = list.pop_front()
+        {
+            oldest.cancel();
+        }
+        let (events, counters) = (events.clone(), counters.clone());
+        shared.tasks.spawn(async move {
+            match stop.run_until_cancelled(read_stream(peer, Stream::new(stream), &events)).await {
+                Some(Err(ReadError::Message(error))) => {
+                    tracing::debug!(%peer, %error, "bitswap stream closed");
+                    count(&counters.messages_refused, 1);
+                    let _ = events.send(Event::Refused(peer)).await;
+                }
+                Some(Err(ReadError::Io(error))) => tracing::trace!(%peer, %error, "bitswap stream ended"),
+                Some(Ok(())) | None => {}
+            }
+            stop.cancel();
+        });
+    }
+}
+
+async fn read_stream(peer: PeerId, stream: Stream, events: &mpsc::Sender<Event>) -> Result<(), ReadError> {
+    let mut stream = BufReader::with_capacity(16 * 1024, stream);
+    while let Some(len) = read_length(&mut stream).await? {
+        let body = read_message(peer, &mut stream, len, events).await?;
+        let message = Message::decode(&body)?;
+        drop(body);
+        let received = Received {
+            full: message.full,
+            wants: message.wants,
+            presences: message.presences,
+            dropped: message.dropped,
+            blocks: name(message.blocks).await,
+        };
+        if events.send(Event::Received(peer, received)).await.is_err() {
+            return Ok(());
+        }
+    }
+    Ok(())
+}
+
+/// Computes the CIDs of blocks.
+async fn name(blocks: Vec<Payload>) -> Vec<(Option<Cid>, Bytes)> {
+    let hash = |blocks: Vec<Payload>| -> Vec<(Option<Cid>, Bytes)> {
+        blocks.into_iter().map(|payload| (cid_of_payload(&payload), payload.data)).collect()
+    };
+    if blocks.iter().map(|payload| payload.data.len()).sum::<usize>() < HASH_HERE_BYTES {
+        return hash(blocks);
+    }
+    // Fails only when the runtime ends.
+    tokio::task::spawn_blocking(move || hash(blocks)).await.unwrap_or_default()
+}
+
+/// The varint in front of a message; `None` at the stream's end.
+async fn read_length<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<usize>, ReadError> {
+    let mut value = 0usize;
+    // Four bytes reach 2^28, far above the limit.
+    for index in 0..4 {
+        let mut byte = [0];
+        if stream.read(&mut byte).await? == 0 {
+            return if index == 0 { Ok(None) } else { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) };
+        }
+        value |= usize::from(byte[0] & 0x7f) << (7 * index);
+        if byte[0] & 0x80 == 0 {
+            return if value > MESSAGE_BYTES_MAX {
+                Err(MessageError::TooLong { bytes: value }.into())
+            } else {
+                Ok(Some(value))
+            };
+        }
+    }
+    Err(MessageError::TooLong { bytes: value }.into())
+}
+
+/// Reads a message's bytes; memory grows with what arrives. Says now and then that something does.
+async fn read_message<R: AsyncRead + Unpin>(
+    peer: PeerId,
+    stream: &mut R,
+    len: usize,
+    events: &mpsc::Sender<Event>,
+) -> io::Result<Bytes> {
+    const FIRST_BYTES: usize = 256 * 1024;
+    let mut body = BytesMut::with_capacity(len.min(FIRST_BYTES));
+    let mut heard = Instant::now();
+    while body.len() < len {
+        if body.len() == body.capacity() {
+            body.reserve(body.len().min(len - body.len()));
+        }
+        let left = u64::try_from(len - body.len()).map_err(io::Error::other)?;
+        if (&mut *stream).take(left).read_buf(&mut body).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if heard.elapsed() >= HEARD {
+            heard = Instant::now();
+            // Lost when the task is busy: then it is not idle either.
+            let _ = events.try_send(Event::Heard(peer));
+        }
+    }
+    Ok(body.freeze())
+}
