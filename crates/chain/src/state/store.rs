@@ -3,6 +3,7 @@
 //! A finalized block is one durable transaction, so the rows, the root and the head always belong together
 //! and a restart continues from the head. Readers hold snapshots; a commit never disturbs them.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Arc, RwLock};
 
@@ -282,6 +283,19 @@ impl Snapshot {
     /// Root over all rows, which the block commits to.
     pub fn state_root(&self) -> Sha256Digest {
         self.0.head.state_root
+    }
+
+    /// Every row, for whoever adds them up. Holds the whole state in memory.
+    ///
+    /// # Errors
+    /// [`StoreError`] when the database fails.
+    pub fn rows(&self) -> Result<BTreeMap<Vec<u8>, Vec<u8>>, StoreError> {
+        let mut rows = BTreeMap::new();
+        for row in self.0.state.iter()? {
+            let (key, value) = row?;
+            rows.insert(key.value().to_vec(), value.value().to_vec());
+        }
+        Ok(rows)
     }
 }
 
