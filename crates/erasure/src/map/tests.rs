@@ -294,3 +294,23 @@ proptest! {
         check_restore(&object, &alive(code, k, seed));
     }
 }
+
+#[test]
+#[ignore = "prints a measurement"]
+fn speed_of_build_slow() {
+    for (k, n) in [(3, 6), (20, 51)] {
+        let code = Code::new(k, n).unwrap();
+        let block = Bytes::from(vec![7u8; 1 << 20]);
+        let list: Vec<(Cid, u32)> = (0..100u32).map(|i| (cid_v1(RAW, &i.to_le_bytes()), 1 << 20)).collect();
+        let plan = crate::plan(code, list[0].0, &[], list).unwrap();
+        let start = std::time::Instant::now();
+        let mut total = 0;
+        build(&plan, &mut |_| Ok::<_, std::io::Error>(block.clone()), &mut |part| {
+            total += part.bytes.len();
+            Ok(())
+        })
+        .unwrap();
+        let seconds = start.elapsed().as_secs_f64();
+        println!("{k} of {n}: {:.0} MB/s of content, {total} bytes out", 104.8576 / seconds);
+    }
+}
