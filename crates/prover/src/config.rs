@@ -7,7 +7,7 @@ use std::path::PathBuf;
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Folder of key files, made when missing. Several processes may share it; about 600 bytes of disk a
-    /// constraint, 25 MB at `dev` parameters.
+    /// constraint, 22 MB at `dev` parameters.
     pub cache_dir: PathBuf,
     /// Threads that make keys and proofs. More are faster and take that much from the machine's owner.
     pub threads: NonZeroUsize,

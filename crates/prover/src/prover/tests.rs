@@ -85,6 +85,9 @@ fn statements_of_the_dev_network_are_proven() {
     let started = Instant::now();
     let prover = Prover::open(config(dir.path()), &params).unwrap();
     println!("both dev keys made in {:?}", started.elapsed());
+    for file in std::fs::read_dir(dir.path()).unwrap().map(Result::unwrap) {
+        println!("{}: {} bytes", file.file_name().display(), file.metadata().unwrap().len());
+    }
     let started = Instant::now();
     let verifier = open_verifier(&config(dir.path()), &params).unwrap();
     println!("verifier opened in {:?}", started.elapsed());
