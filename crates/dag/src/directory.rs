@@ -122,7 +122,7 @@ pub(crate) enum DirectoryNode {
 
 impl DirectoryNode {
     pub(crate) fn decode(cid: &Cid, block: &Bytes) -> Result<Self, WalkError> {
-        let decode = |source| WalkError::Decode { cid: *cid, source };
+        let decode = |source| WalkError::Decode { cid: *cid, source: Box::new(source) };
         if cid.codec() != DAG_PB {
             return Err(WalkError::NotADirectory { cid: *cid });
         }
@@ -195,8 +195,10 @@ impl Walk for DirectoryReader {
                 continue;
             };
             let Some(shape) = frame.shape else { return Ok(Step::Item(link.into())) };
-            let malformed =
-                |reason| WalkError::Decode { cid: frame.cid, source: DecodeError::Malformed(reason) };
+            let malformed = |reason| WalkError::Decode {
+                cid: frame.cid,
+                source: Box::new(DecodeError::Malformed(reason)),
+            };
             let (at, name) =
                 shape.split(&link.name).ok_or(malformed("name in a HAMT without its position"))?;
             if name.is_empty() {
@@ -216,7 +218,7 @@ impl Walk for DirectoryReader {
 
     fn feed(&mut self, block: Bytes) -> Result<(), WalkError> {
         let cid = self.wanted.take().ok_or(WalkError::NotAsked)?;
-        let malformed = |reason| WalkError::Decode { cid, source: DecodeError::Malformed(reason) };
+        let malformed = |reason| WalkError::Decode { cid, source: Box::new(DecodeError::Malformed(reason)) };
         let (shape, links) = match DirectoryNode::decode(&cid, &block)? {
             DirectoryNode::Basic(links) => (None, links),
             DirectoryNode::Shard(shape, links) => (Some(shape), links),

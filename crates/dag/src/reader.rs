@@ -97,7 +97,7 @@ impl Walk for FileReader {
     fn feed(&mut self, block: Bytes) -> Result<(), WalkError> {
         let part = self.wanted.take().ok_or(WalkError::NotAsked)?;
         let cid = part.cid;
-        let decode = |source| WalkError::Decode { cid, source };
+        let decode = |source| WalkError::Decode { cid, source: Box::new(source) };
         let (data, sizes, links) = match cid.codec() {
             RAW => (block, Vec::new(), Vec::new()),
             DAG_PB => {

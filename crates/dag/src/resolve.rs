@@ -65,7 +65,7 @@ impl Walk for Resolver {
 
     fn feed(&mut self, block: Bytes) -> Result<(), WalkError> {
         let name = self.name.as_deref().filter(|_| !self.is_done).ok_or(WalkError::NotAsked)?;
-        let not_found = WalkError::NotFound { cid: self.directory, name: name.to_owned() };
+        let not_found = WalkError::NotFound { cid: self.directory, name: name.into() };
         match DirectoryNode::decode(&self.cid, &block)? {
             DirectoryNode::Basic(links) => {
                 let link = links.into_iter().find(|link| link.name == name).ok_or(not_found)?;

@@ -1,4 +1,5 @@
 //! What is built is read back the same; what is hostile is refused.
+#![allow(clippy::cast_possible_truncation)]
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -76,7 +76,8 @@ impl Tree {
     }
 
     fn open(&mut self, path: String, cid: Cid, block: Bytes) -> Result<Event, WalkError> {
-        let info = inspect(&cid, &block).map_err(|source| WalkError::Decode { cid, source })?;
+        let info =
+            inspect(&cid, &block).map_err(|source| WalkError::Decode { cid, source: Box::new(source) })?;
         let (mode, mtime) = (info.mode, info.mtime);
         match info.kind {
             Kind::File => {

@@ -50,7 +50,7 @@ pub trait Walk: Sized {
     }
 }
 
-/// A DAG is not what was expected.
+/// A DAG is not what was expected. Boxes keep it small enough to be returned by value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum WalkError {
     /// A block cannot be decoded.
@@ -60,7 +60,7 @@ pub enum WalkError {
         cid: Cid,
         /// Why not.
         #[source]
-        source: DecodeError,
+        source: Box<DecodeError>,
     },
     /// Asked to be read as a file, but it is none.
     #[error("{cid} is not a file")]
@@ -80,7 +80,7 @@ pub enum WalkError {
         /// Root of the directory.
         cid: Cid,
         /// The name.
-        name: String,
+        name: Box<str>,
     },
     /// A block's size is not what it or its parent says.
     #[error("size of {cid} differs from what is declared")]

@@ -116,10 +116,10 @@ impl Store {
             if is_leaf_codec(&cid) {
                 continue;
             }
-            if let Some(block) = self.get(&cid)? {
-                if let Err(error) = walk.feed(&cid, &block) {
-                    tracing::warn!(%cid, %error, "a pinned block has no links that can be followed");
-                }
+            if let Some(block) = self.get(&cid)?
+                && let Err(error) = walk.feed(&cid, &block)
+            {
+                tracing::warn!(%cid, %error, "a pinned block has no links that can be followed");
             }
         }
         Ok(live)
@@ -146,11 +146,11 @@ impl Store {
         }
         index.write(Durable::Now, |_| Ok(()))?;
         writer.lag_bytes = 0;
-        for (pack, state) in index.packs()? {
-            let is_active = writer.active.as_ref().is_some_and(|active| active.pack == pack);
-            if is_active || state.live_bytes * 2 > state.end {
-                continue;
-            }
+        // Chosen before anything moves: the active pack fills meanwhile and may be closed.
+        let active = writer.active.as_ref().map(|active| active.pack);
+        let mut sparse = index.packs()?;
+        sparse.retain(|(pack, state)| Some(*pack) != active && state.live_bytes * 2 <= state.end);
+        for (pack, state) in sparse {
             if state.live_bytes > 0 {
                 self.inner.empty_pack(writer, pack)?;
             }
@@ -207,7 +207,9 @@ impl Inner {
         self.index.write(Durable::Now, |tx| tx.set_pack(pack, 0, PACK_DEAD))?;
         let _gate = self.gate.write().unwrap_or_else(PoisonError::into_inner);
         self.files.lock().unwrap_or_else(PoisonError::into_inner).forget(Kind::Pack, pack);
-        self.layer.remove(&path).map_err(|source| WriteError::Io { path: path.clone(), source })?;
+        // Before the number is forgotten the name has to be gone for good, or a crash would bring the pack back.
+        let removed = self.layer.remove(&path).and_then(|()| self.layer.sync_dir(&self.packs_dir()));
+        removed.map_err(|source| WriteError::Io { path: path.clone(), source })?;
         self.index.write(Durable::Later, |tx| tx.remove_pack(pack))?;
         Ok(())
     }

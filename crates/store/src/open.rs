@@ -136,6 +136,7 @@ impl Recovery<'_> {
             Some(PackState { state: PACK_FULL, .. }) => return Ok(None),
             Some(PackState { state: PACK_DEAD, .. }) => {
                 self.layer.remove(&path)?;
+                self.layer.sync_dir(self.packs_dir)?;
                 self.index.write(Durable::Later, |tx| tx.remove_pack(pack))?;
                 return Ok(None);
             }
@@ -160,11 +161,11 @@ impl Recovery<'_> {
             self.index.write(Durable::Later, |tx| tx.set_pack(pack, from, PACK_FULL))?;
             return Ok(None);
         }
-        if known.is_none() {
-            if let Some(found) = pack::read_index(&*file)? {
-                self.add(pack, &found, len, PACK_FULL)?;
-                return Ok(None);
-            }
+        if known.is_none()
+            && let Some(found) = pack::read_index(&*file)?
+        {
+            self.add(pack, &found, len, PACK_FULL)?;
+            return Ok(None);
         }
         let mut batch = Vec::new();
         let scanned = pack::scan::<ScanError>(&*file, from, |found| {

@@ -1,0 +1,286 @@
+//! What the store promises while nothing fails.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use hpips_bitswap::{BlockSource, SourceError};
+use hpips_types::content::{BlockError, DAG_PB, IDENTITY, RAW, cid_v1};
+use hpips_types::{Cid, DealId, SlotIndex};
+
+use super::{block, parent, small};
+use crate::mocks::MemoryDisk;
+use crate::{BLOCK_BYTES_MAX, Config, OpenError, PieceKey, Pin, PinKind, ReadError, Store, WriteError};
+
+fn in_memory() -> (MemoryDisk, Store) {
+    let disk = MemoryDisk::new(1);
+    let store = open(&disk);
+    (disk, store)
+}
+
+fn open(disk: &MemoryDisk) -> Store {
+    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None).unwrap()
+}
+
+#[test]
+fn a_second_process_is_told_who_has_the_store() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Config::default()).unwrap();
+    match Store::open(dir.path(), Config::default()) {
+        Err(OpenError::Locked { holder, .. }) => assert_eq!(holder, std::process::id().to_string()),
+        other => panic!("opened twice: {other:?}"),
+    }
+    let (cid, bytes) = block(1, 5000);
+    store.put(vec![(cid, bytes.clone())]).unwrap();
+    let clone = store.clone();
+    drop(store);
+    assert!(Store::open(dir.path(), Config::default()).is_err(), "a clone keeps the store open");
+    drop(clone);
+    let store = Store::open(dir.path(), Config::default()).unwrap();
+    assert_eq!(store.get(&cid).unwrap(), Some(bytes));
+}
+
+#[test]
+fn another_format_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("version"), "hpips-store 2\n").unwrap();
+    match Store::open(dir.path(), Config::default()) {
+        Err(OpenError::Version { found, .. }) => assert_eq!(found, "hpips-store 2\n"),
+        other => panic!("opened: {other:?}"),
+    }
+}
+
+#[test]
+fn blocks_that_are_not_what_they_say_are_refused_as_a_whole() {
+    let (_, store) = in_memory();
+    let (good, bytes) = block(1, 10);
+    let (other, _) = block(2, 10);
+    let refused = store.put(vec![(good, bytes.clone()), (other, bytes.clone())]);
+    assert!(matches!(refused, Err(WriteError::Block(BlockError::Mismatch { cid })) if cid == other));
+    assert!(!store.has(&good).unwrap());
+    let large = Bytes::from(vec![0; BLOCK_BYTES_MAX + 1]);
+    let cid = cid_v1(RAW, &large);
+    assert!(matches!(store.put(vec![(cid, large)]), Err(WriteError::TooLarge { .. })));
+    store.put(vec![(good, bytes.clone()), (good, bytes.clone())]).unwrap();
+    store.put(vec![(good, bytes)]).unwrap();
+    assert_eq!(store.block_count().unwrap(), 1);
+}
+
+#[test]
+fn a_block_is_found_under_every_cid_of_its_hash() {
+    let (_, store) = in_memory();
+    let (cid, bytes) = block(1, 100);
+    store.put(vec![(cid, bytes.clone())]).unwrap();
+    let other = cid_v1(DAG_PB, &bytes);
+    assert_eq!(store.get(&other).unwrap(), Some(bytes));
+    let inline = Cid::new_v1(RAW, cid::multihash::Multihash::wrap(IDENTITY, b"tiny").unwrap());
+    assert_eq!(store.get(&inline).unwrap().as_deref(), Some(&b"tiny"[..]));
+    store.put(vec![(inline, Bytes::from_static(b"tiny"))]).unwrap();
+    assert_eq!(store.block_count().unwrap(), 1, "identity blocks are not kept");
+    let (missing, _) = block(2, 100);
+    assert_eq!(BlockSource::get(&store, &missing).unwrap(), None);
+    assert_eq!(BlockSource::size(&store, &cid).unwrap(), Some(100));
+}
+
+#[test]
+fn pins_survive_and_can_be_renamed() {
+    let (disk, store) = in_memory();
+    let (a, _) = block(1, 10);
+    let (b, _) = block(2, 10);
+    store.pin(&a, PinKind::Recursive, "first").unwrap();
+    store.pin(&b, PinKind::Direct, "").unwrap();
+    store.pin(&a, PinKind::Direct, "renamed").unwrap();
+    assert!(store.unpin(&b).unwrap());
+    assert!(!store.unpin(&b).unwrap());
+    assert!(matches!(store.pin(&a, PinKind::Direct, &"x".repeat(256)), Err(WriteError::NameTooLong { .. })));
+    for _ in 0..1100 {
+        store.pin(&b, PinKind::Direct, "again").unwrap();
+        store.unpin(&b).unwrap();
+    }
+    drop(store);
+    // Opening writes the journal anew, and reading that gives the same.
+    for _ in 0..2 {
+        let store = open(&disk);
+        assert_eq!(store.pins(), [Pin { cid: a, kind: PinKind::Direct, name: "renamed".into() }]);
+    }
+}
+
+#[test]
+fn damage_is_noticed_forgotten_and_can_be_repaired() {
+    let (disk, store) = in_memory();
+    let blocks: Vec<_> = (0..3).map(|number| block(number, 300)).collect();
+    store.put(blocks.clone()).unwrap();
+    let (cid, bytes) = &blocks[1];
+    disk.edit(Path::new("/store/packs/00000000.pack"), |pack| {
+        let at = pack.windows(300).position(|window| window == &bytes[..]).unwrap();
+        pack[at + 150] ^= 1;
+    });
+    match BlockSource::get(&store, cid) {
+        Err(SourceError::Damaged { cid: damaged }) => assert_eq!(damaged, *cid),
+        other => panic!("{other:?}"),
+    }
+    assert_eq!(store.get(cid).unwrap(), None, "forgotten, so that it is fetched again");
+    store.put(blocks.clone()).unwrap();
+    assert_eq!(store.get(cid).unwrap().as_ref(), Some(bytes));
+    // Without the index, the damaged record does not hide those behind it.
+    drop(store);
+    disk.edit(Path::new("/store/index.redb"), |index| index.truncate(100));
+    let store = open(&disk);
+    for (cid, bytes) in blocks {
+        assert_eq!(store.get(&cid).unwrap(), Some(bytes));
+    }
+}
+
+#[test]
+fn a_missing_pack_loses_its_blocks_and_no_others() {
+    let (disk, store) = in_memory();
+    let blocks: Vec<_> = (0..20).map(|number| block(number, 300)).collect();
+    for block in &blocks {
+        store.put(vec![block.clone()]).unwrap();
+    }
+    drop(store);
+    crate::layer::Layer::remove(&disk, Path::new("/store/packs/00000001.pack")).unwrap();
+    let store = open(&disk);
+    let left = blocks.iter().filter(|(cid, _)| store.get(cid).unwrap().is_some()).count();
+    assert!((10..20).contains(&left), "{left}");
+    assert_eq!(store.block_count().unwrap(), left as u64);
+}
+
+#[test]
+fn pieces_serve_their_blocks_until_they_are_removed() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("repo"), small()).unwrap();
+    let (first, second, third) = (block(1, 500), block(2, 700), block(3, 100));
+    let path = dir.path().join("piece");
+    std::fs::write(&path, [&first.1[..], &[0; 13], &second.1[..]].concat()).unwrap();
+    let rows = [(first.0, 0, 500), (second.0, 513, 700)];
+    let key = PieceKey { deal: DealId::new(7), slot: SlotIndex::new(2) };
+    store.add_piece(key, &path, &rows).unwrap();
+    store.add_piece(key, &path, &rows).unwrap();
+    assert_eq!(store.pieces().unwrap(), [key]);
+    assert_eq!(store.get(&first.0).unwrap().as_ref(), Some(&first.1));
+    assert_eq!(store.get(&second.0).unwrap().as_ref(), Some(&second.1));
+    assert_eq!(store.block_count().unwrap(), 2);
+    // A block that is in a pack as well outlives the piece.
+    store.put(vec![second.clone(), third]).unwrap();
+    assert_eq!(store.block_count().unwrap(), 3);
+    assert!(store.remove_piece(key).unwrap());
+    assert!(!store.remove_piece(key).unwrap());
+    assert_eq!(store.pieces().unwrap(), []);
+    assert_eq!(store.get(&first.0).unwrap(), None);
+    assert_eq!(store.get(&second.0).unwrap().as_ref(), Some(&second.1));
+    assert_eq!(store.block_count().unwrap(), 2);
+    for (path, rows) in [
+        (path.clone(), &[(first.0, 1000, 500)][..]),
+        (path.clone(), &[(first.0, u64::MAX, 500)]),
+        (dir.path().join("absent"), &rows),
+        ("relative".into(), &rows),
+    ] {
+        assert!(matches!(store.add_piece(key, &path, rows), Err(WriteError::Io { .. })), "{path:?}");
+    }
+    assert_eq!(store.pieces().unwrap(), []);
+}
+
+#[test]
+fn a_users_file_that_changes_no_longer_has_the_block() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("repo"), small()).unwrap();
+    let (cid, bytes) = block(1, 500);
+    let path = dir.path().join("file");
+    std::fs::write(&path, &bytes).unwrap();
+    store.add_user_file(&path, &[(cid, 0, 500)]).unwrap();
+    assert_eq!(store.get(&cid).unwrap(), Some(bytes.clone()));
+    for content in [&b"changed"[..], &[0; 500]] {
+        std::fs::write(&path, content).unwrap();
+        assert_eq!(store.get(&cid).unwrap(), None);
+    }
+    std::fs::remove_file(&path).unwrap();
+    assert_eq!(store.get(&cid).unwrap(), None);
+    store.put(vec![(cid, bytes.clone())]).unwrap();
+    assert_eq!(store.get(&cid).unwrap(), Some(bytes), "another copy is used");
+    assert!(store.remove_user_file(&path).unwrap());
+    assert!(!store.remove_user_file(&path).unwrap());
+    assert_eq!(store.block_count().unwrap(), 1);
+}
+
+#[test]
+fn collection_keeps_what_is_pinned_and_gives_space_back() {
+    let (disk, store) = in_memory();
+    let leaves: Vec<_> = (0..12).map(|number| block(number, 300)).collect();
+    let kept: Vec<Cid> = leaves[..4].iter().map(|(cid, _)| *cid).collect();
+    let root = parent(&kept);
+    let direct = parent(&[leaves[5].0]);
+    for block in &leaves {
+        store.put(vec![block.clone()]).unwrap();
+    }
+    store.put(vec![root.clone(), direct.clone()]).unwrap();
+    store.pin(&root.0, PinKind::Recursive, "").unwrap();
+    store.pin(&direct.0, PinKind::Direct, "").unwrap();
+    let hold = store.hold().unwrap();
+    assert!(matches!(store.collect(&[]), Err(WriteError::Held { holds: 1 })));
+    drop(hold);
+    let before = store.pack_bytes().unwrap();
+    let report = store.collect(&[leaves[4].0]).unwrap();
+    assert_eq!(report.blocks, 7);
+    assert!(report.packs > 0 && store.pack_bytes().unwrap() < before, "{report:?}");
+    for store in [store.clone(), {
+        drop(store);
+        open(&disk)
+    }] {
+        for (index, (cid, bytes)) in leaves.iter().enumerate() {
+            let expected = (index < 5).then_some(bytes);
+            assert_eq!(store.get(cid).unwrap().as_ref(), expected, "leaf {index}");
+        }
+        assert_eq!(store.get(&root.0).unwrap(), Some(root.1.clone()));
+        assert_eq!(store.get(&direct.0).unwrap(), Some(direct.1.clone()));
+        assert_eq!(store.block_count().unwrap(), 7);
+    }
+}
+
+#[test]
+fn readers_go_on_while_packs_are_written_moved_and_unlinked() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), small()).unwrap();
+    let kept: Vec<_> = (0..20).map(|number| block(number, 200)).collect();
+    for block in &kept {
+        store.put(vec![block.clone(), super::block(1000 + u64::from(block.1[0]), 250)]).unwrap();
+    }
+    let is_done = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| {
+                while !is_done.load(Ordering::Relaxed) {
+                    for (cid, bytes) in &kept {
+                        assert_eq!(store.get(cid).unwrap().as_ref(), Some(bytes));
+                    }
+                }
+            });
+        }
+        for round in 0..15 {
+            let dead: Vec<_> = (0..20).map(|number| block(10_000 + round * 100 + number, 250)).collect();
+            store.put(dead).unwrap();
+            store.retain(|cid| kept.iter().any(|(kept, _)| kept == cid)).unwrap();
+        }
+        is_done.store(true, Ordering::Relaxed);
+    });
+    assert_eq!(store.block_count().unwrap(), 20);
+    let packs = std::fs::read_dir(dir.path().join("packs")).unwrap().count();
+    assert!(packs < 12, "{packs} packs for 4 kB");
+}
+
+#[test]
+fn a_damaged_branch_stops_collection() {
+    let (disk, store) = in_memory();
+    let leaf = block(1, 300);
+    let root = parent(&[leaf.0]);
+    store.put(vec![leaf.clone(), root.clone()]).unwrap();
+    store.pin(&root.0, PinKind::Recursive, "").unwrap();
+    disk.edit(Path::new("/store/packs/00000000.pack"), |pack| {
+        let at = pack.windows(root.1.len()).position(|window| window == &root.1[..]).unwrap();
+        pack[at + 8] ^= 1;
+    });
+    let stopped = store.collect(&[]);
+    assert!(matches!(stopped, Err(WriteError::Read(ReadError::Damaged { .. }))), "{stopped:?}");
+    assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1));
+}
