@@ -1,1 +1,31 @@
-//! hpips-provider
+//! The provider's side: pledge disk, seal it, take pieces in, answer every window, rebuild what others lost.
+//!
+//! A [`Provider`] is a handful of tasks around two folders, `sectors` and `pieces`. None of them remembers
+//! what is to be done: each looks at the finalized state after every block and does what is missing, so that
+//! a killed provider goes on where it was.
+//!
+//! | file | task |
+//! |---|---|
+//! | `pledge.rs` | posts the offer, seals sectors, pre-commits and activates them |
+//! | `window.rs` | commits to challenged leaves within `T_commit`, then proves; answers missed windows late |
+//! | `serve.rs` | takes pieces from clients and signs receipts |
+//! | `keep.rs` | makes staged pieces part of the store when their deal is active, removes what ended |
+//! | `repair.rs` | rebuilds slots that are offered, claims them, proves entry |
+//!
+//! It refuses to know clients' insides, HTTP and terminals.
+#![deny(unsafe_code)]
+
+mod config;
+mod keep;
+mod pieces;
+mod pledge;
+mod provider;
+mod repair;
+mod sectors;
+mod serve;
+mod window;
+
+pub use config::{Config, Target};
+pub use pieces::{PieceError, Pieces};
+pub use provider::{Parts, Provider, StartError, Status};
+pub use sectors::{SectorError, Sectors};

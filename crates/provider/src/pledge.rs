@@ -1,0 +1,221 @@
+//! Posts the offer, seals sectors, pre-commits and activates them. Decides from the finalized state alone.
+
+use std::sync::Arc;
+
+use hpips_circuits::Witness;
+use hpips_ledger::{Operation, Pledge, PreCommit, Sector as Announced, query};
+use hpips_proofs::vanilla::activation;
+use hpips_proofs::{Record, SealedSector, SectorId, Statement, seal};
+use hpips_types::{Height, SetId};
+use tokio::sync::watch;
+use tracing::info;
+
+use crate::config::Target;
+use crate::provider::Shared;
+use crate::sectors::SectorError;
+
+/// Sectors sealed and announced in one batch at most; a smaller first batch earns sooner.
+const BATCH_SECTORS: usize = 4;
+/// Nodes between two looks at whether to stop.
+const STEP_REPORT: u64 = 4_096;
+
+/// What is to be done next.
+#[derive(Debug, PartialEq)]
+enum Step {
+    /// Post or change the offer.
+    Offer(Pledge),
+    /// Prove this batch.
+    Activate(u64),
+    /// Announce sectors that are sealed.
+    Announce(Vec<u64>),
+    /// Seal so many sectors with this ticket.
+    Seal { count: usize, ticket: (Height, hpips_proofs::Beacon) },
+    /// Delete sectors whose announcement lapsed.
+    Discard(Vec<u64>),
+    /// Nothing before the next block.
+    Wait,
+}
+
+/// Runs until the provider stops.
+pub(crate) async fn run(shared: Arc<Shared>, mut targets: watch::Receiver<Option<Target>>) {
+    let mut blocks = shared.parts.chain.subscribe();
+    loop {
+        let target = targets.borrow_and_update().clone();
+        let mut waits = true;
+        if let Some(target) = target {
+            match take_step(&shared, &target).await {
+                Ok(moved) => waits = !moved,
+                Err(error) => shared.trouble("pledging", error.as_ref()),
+            }
+        }
+        if *shared.stop.borrow() {
+            return;
+        }
+        if waits {
+            tokio::select! {
+                more = shared.next_block(&mut blocks) => if !more { return },
+                changed = targets.changed() => if changed.is_err() { return },
+            }
+        }
+    }
+}
+
+/// Does one step; `true` when another may follow at once.
+async fn take_step(
+    shared: &Arc<Shared>,
+    target: &Target,
+) -> Result<bool, Box<dyn std::error::Error + Send + Sync>> {
+    let wallet = &shared.parts.wallet;
+    match next_step(shared, target) {
+        Step::Wait => return Ok(false),
+        Step::Offer(pledge) => {
+            wallet.execute(vec![Operation::Pledge(pledge)]).await?;
+            info!("pledge posted");
+        }
+        Step::Seal { count, ticket } => {
+            let shared = Arc::clone(shared);
+            tokio::task::spawn_blocking(move || seal_sectors(&shared, count, ticket)).await??;
+        }
+        Step::Announce(numbers) => {
+            let sectors = announced(shared, &numbers);
+            wallet.execute(vec![Operation::PreCommit(PreCommit { set: 0, sectors })]).await?;
+            info!(sectors = numbers.len(), "sectors announced");
+        }
+        Step::Activate(batch) => activate(shared, batch).await?,
+        Step::Discard(numbers) => {
+            for number in numbers {
+                shared.sectors().remove(number)?;
+            }
+        }
+    }
+    Ok(true)
+}
+
+fn next_step(shared: &Shared, target: &Target) -> Step {
+    let state = shared.parts.chain.state();
+    let me = shared.me;
+    let pledge = query::pledge(&state, &me);
+    let wanted = offer(shared, target);
+    if pledge.as_ref().is_none_or(|row| row.terms != wanted || row.is_leaving) {
+        return Step::Offer(wanted);
+    }
+    let pledge = pledge.expect("checked above");
+    let set = SetId { provider: me, number: 0 };
+    let records: Vec<Record> = query::records(&state, set)
+        .map(|row| row.places.into_iter().map(|place| place.record).collect())
+        .unwrap_or_default();
+    let batches: Vec<_> =
+        (0..pledge.next_batch).filter_map(|batch| Some((batch, query::batch(&state, &me, batch)?))).collect();
+    for (batch, _) in &batches {
+        if query::activation_statements(&state, &me, *batch).is_ok() {
+            return Step::Activate(*batch);
+        }
+    }
+    let known = |sector: &SealedSector| {
+        let record = sector.record(&shared.shape);
+        records.contains(&record) || batches.iter().any(|(_, row)| row.records.contains(&record))
+    };
+    let sectors = shared.sectors();
+    let unknown: Vec<u64> =
+        sectors.iter().filter(|(_, sector)| !known(&sector.meta.sector)).map(|(number, _)| number).collect();
+    let lapsed: Vec<u64> = unknown.iter().copied().filter(|number| *number < pledge.next_sector).collect();
+    if !lapsed.is_empty() {
+        return Step::Discard(lapsed);
+    }
+    if !unknown.is_empty() {
+        return Step::Announce(unknown.into_iter().take(BATCH_SECTORS).collect());
+    }
+    let params = shared.parts.chain.params();
+    let wanted = usize::try_from(target.sealed_bytes / params.sector_bytes()).unwrap_or(usize::MAX);
+    let missing = wanted.saturating_sub(sectors.iter().count());
+    match query::ticket(&state) {
+        Some(ticket) if missing > 0 => Step::Seal { count: missing.min(BATCH_SECTORS), ticket },
+        _ => Step::Wait,
+    }
+}
+
+fn offer(shared: &Shared, target: &Target) -> Pledge {
+    Pledge {
+        ask: target.ask,
+        open_bytes: target.open_bytes,
+        collateral_max: target.collateral_max,
+        payee: shared.me,
+        addresses: shared.parts.net.listen_addrs().iter().take(8).map(ToString::to_string).collect(),
+        operator: target.operator.clone(),
+    }
+}
+
+fn announced(shared: &Shared, numbers: &[u64]) -> Vec<Announced> {
+    let sectors = shared.sectors();
+    let one = |(number, sector): (u64, &crate::sectors::Sector)| {
+        let SealedSector { comm_c, comm_k, .. } = sector.meta.sector;
+        Announced { number, ticket: sector.meta.ticket, comm_c, comm_k }
+    };
+    sectors.iter().filter(|(number, _)| numbers.contains(number)).map(one).collect()
+}
+
+/// Seals sectors one after the other; on a thread that may block.
+fn seal_sectors(
+    shared: &Shared,
+    count: usize,
+    ticket: (Height, hpips_proofs::Beacon),
+) -> Result<(), SectorError> {
+    let height = shared.shape.sector_height();
+    let total = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(seal::Progress::steps(height));
+    for done in 0..count {
+        let state = shared.parts.chain.state();
+        let used = query::pledge(&state, &shared.me).map_or(0, |pledge| pledge.next_sector);
+        let number = shared.sectors().next_number().max(used);
+        let id = SectorId { provider: shared.me, number, ticket: ticket.1 };
+        let before = u64::try_from(done).unwrap_or(u64::MAX) * seal::Progress::steps(height);
+        let mut shown = 0;
+        let labels = seal::seal(height, id, |progress| {
+            if progress.done() >= shown + STEP_REPORT {
+                shown = progress.done();
+                shared.report(|status| status.sealing = (before + shown, total));
+            }
+            !*shared.stop.borrow()
+        });
+        let Some(labels) = labels else { return Ok(()) };
+        let mut sectors = shared.sectors();
+        sectors.insert(ticket.0, &labels)?;
+        let complete = u64::try_from(sectors.iter().count()).unwrap_or(u64::MAX);
+        shared.report(|status| status.sectors = complete);
+    }
+    shared.report(|status| status.sealing = (0, 0));
+    Ok(())
+}
+
+async fn activate(shared: &Arc<Shared>, batch: u64) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let proving = Arc::clone(shared);
+    let proofs = tokio::task::spawn_blocking(move || prove_batch(&proving, batch)).await??;
+    shared.parts.wallet.execute(vec![Operation::Activate { batch, proofs }]).await?;
+    info!(batch, "sectors activated");
+    Ok(())
+}
+
+fn prove_batch(
+    shared: &Shared,
+    batch: u64,
+) -> Result<Vec<hpips_proofs::ProofBytes>, Box<dyn std::error::Error + Send + Sync>> {
+    let state = shared.parts.chain.state();
+    let row = query::batch(&state, &shared.me, batch).ok_or("the batch lapsed")?;
+    let statements = query::activation_statements(&state, &shared.me, batch)?;
+    let mut sectors = Vec::new();
+    let mut labels = Vec::new();
+    for record in &row.records {
+        let held = shared.sectors();
+        let sector = held.iter().find(|(_, sector)| sector.meta.sector.record(&shared.shape) == *record);
+        let (_, sector) = sector.ok_or(SectorError::Missing)?;
+        sectors.push(sector.meta.sector);
+        labels.push(sector.labels()?);
+    }
+    let mut proofs = Vec::new();
+    for statement in statements {
+        let witness =
+            activation::prove(&statement, &sectors, |at| labels.get(at).map(|labels| labels.kept()))?;
+        let statement = Statement::Activation(statement);
+        proofs.push(shared.parts.prover.prove(&statement, &Witness::from(witness))?);
+    }
+    Ok(proofs)
+}

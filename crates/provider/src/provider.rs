@@ -1,0 +1,187 @@
+//! The handle and what its tasks share.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hpips_chain::{Chain, Wallet};
+use hpips_net::{AlreadyAccepted, Net};
+use hpips_proofs::Shape;
+use hpips_proofs::shape::ShapeError;
+use hpips_prover::Prover;
+use hpips_store::Store;
+use hpips_types::AccountId;
+use tokio::sync::{broadcast::error::RecvError, watch};
+use tokio::task::JoinHandle;
+use tracing::info;
+
+use crate::config::{Config, Target};
+use crate::pieces::{PieceError, Pieces};
+use crate::sectors::{SectorError, Sectors};
+use crate::{keep, pledge, repair, serve, window};
+
+/// What a provider is made of besides its folders.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The network.
+    pub net: Net,
+    /// The chain.
+    pub chain: Chain,
+    /// The account's wallet, shared with the client of the same node.
+    pub wallet: Wallet,
+    /// Where blocks of pieces are served from.
+    pub store: Store,
+    /// Makes the proofs.
+    pub prover: Arc<Prover>,
+}
+
+/// Why a provider does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The sectors' folder.
+    #[error("cannot open the sectors")]
+    Sectors(#[from] SectorError),
+    /// The pieces' folder.
+    #[error("cannot open the pieces")]
+    Pieces(#[from] PieceError),
+    /// The network's parameters give no circuits.
+    #[error("the network's parameters are not usable")]
+    Shape(#[from] ShapeError),
+    /// The protocol for pieces is taken.
+    #[error("pieces are served in another place already")]
+    Protocol(#[from] AlreadyAccepted),
+}
+
+/// What a provider is doing; for people. Money and proofs stand on the chain.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Status {
+    /// Sectors complete on disk.
+    pub sectors: u64,
+    /// Nodes sealed of those to be sealed now; zero and zero when none is.
+    pub sealing: (u64, u64),
+    /// Pieces complete on disk.
+    pub pieces: u64,
+    /// Window proofs made since the start.
+    pub proofs: u64,
+    /// Milliseconds the last proof took, on the prover's threads.
+    pub proof_ms: Option<u64>,
+    /// What went wrong last, for `pledge status`.
+    pub trouble: Option<String>,
+}
+
+/// A running provider. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    shared: Arc<Shared>,
+    target: Arc<watch::Sender<Option<Target>>>,
+    tasks: Arc<Mutex<Vec<JoinHandle<()>>>>,
+}
+
+/// What the tasks share.
+#[derive(Debug)]
+pub(crate) struct Shared {
+    pub(crate) parts: Parts,
+    pub(crate) me: AccountId,
+    pub(crate) shape: Shape,
+    pub(crate) dir: PathBuf,
+    pub(crate) reserve_bytes: u64,
+    pub(crate) pieces: Pieces,
+    sectors: Mutex<Sectors>,
+    status: Mutex<Status>,
+    pub(crate) stop: watch::Sender<bool>,
+}
+
+impl Shared {
+    pub(crate) fn sectors(&self) -> MutexGuard<'_, Sectors> {
+        self.sectors.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Changes what people see.
+    pub(crate) fn report(&self, change: impl FnOnce(&mut Status)) {
+        change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// Keeps what went wrong for people, and logs it once.
+    pub(crate) fn trouble(&self, doing: &'static str, error: &(dyn std::error::Error + 'static)) {
+        let mut text = format!("{doing}: {error}");
+        let mut cause = error.source();
+        while let Some(error) = cause {
+            text = format!("{text}: {error}");
+            cause = error.source();
+        }
+        tracing::warn!(error = %text, "provider");
+        self.report(|status| status.trouble = Some(text));
+    }
+
+    /// Waits for the next block; `false` when the provider or the chain stops.
+    pub(crate) async fn next_block(
+        &self,
+        blocks: &mut tokio::sync::broadcast::Receiver<Arc<hpips_chain::Finalized>>,
+    ) -> bool {
+        let mut stop = self.stop.subscribe();
+        tokio::select! {
+            block = blocks.recv() => !matches!(block, Err(RecvError::Closed)),
+            _ = stop.wait_for(|stop| *stop) => false,
+        }
+    }
+}
+
+impl Provider {
+    /// Opens the folders and starts the tasks. Blocks for as long as opening the folders takes.
+    ///
+    /// # Errors
+    /// [`StartError`] by variant.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let shape = Shape::of(parts.chain.params())?;
+        let sectors = Sectors::open(config.dir.join("sectors"), &shape)?;
+        let pieces = Pieces::open(config.dir.join("pieces"))?;
+        let incoming = parts.net.accept(&hpips_net::piece::protocol(&parts.chain.params().name))?;
+        let me = parts.wallet.account();
+        let (target, targets) = watch::channel(config.target);
+        let status = Status { sectors: sectors.iter().count() as u64, ..Status::default() };
+        let shared = Arc::new(Shared {
+            parts,
+            me,
+            shape,
+            dir: config.dir,
+            reserve_bytes: config.reserve_bytes,
+            pieces,
+            sectors: Mutex::new(sectors),
+            status: Mutex::new(status),
+            stop: watch::channel(false).0,
+        });
+        let tasks = vec![
+            tokio::spawn(pledge::run(Arc::clone(&shared), targets)),
+            tokio::spawn(window::run(Arc::clone(&shared))),
+            tokio::spawn(serve::run(Arc::clone(&shared), incoming)),
+            tokio::spawn(keep::run(Arc::clone(&shared))),
+            tokio::spawn(repair::run(Arc::clone(&shared))),
+        ];
+        info!(provider = %me, "providing");
+        Ok(Self { shared, target: Arc::new(target), tasks: Arc::new(Mutex::new(tasks)) })
+    }
+
+    /// Offers this much from now on.
+    pub fn pledge(&self, target: Target) {
+        self.target.send_replace(Some(target));
+    }
+
+    /// What is going on.
+    pub fn status(&self) -> Status {
+        let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        status.pieces = self.shared.pieces.all().len() as u64;
+        status
+    }
+
+    /// Stops taking in, waits for the tasks. What is on disk is complete at any moment.
+    pub async fn shutdown(&self) {
+        self.shared.stop.send_replace(true);
+        let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
+        for task in tasks {
+            // A task's panic was printed by the panic hook; there is nothing to undo.
+            let _ = task.await;
+        }
+    }
+}

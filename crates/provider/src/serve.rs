@@ -1,0 +1,253 @@
+//! Takes pieces from clients: checks the proposal, receives, verifies, signs.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use hpips_erasure::manifest::{read_index, read_manifest};
+use hpips_erasure::{PieceLayout, StripeMap};
+use hpips_ledger::{PieceReceipt, Refusal, query};
+use hpips_net::bulk::{self, Spec};
+use hpips_net::piece::{self, Accepted, RefusalCode, Refused, Reply, Request, Upload};
+use hpips_net::{Incoming, Stream};
+use hpips_proofs::CommP;
+use hpips_types::content::{BLOCK_BYTES_MAX, verify_block};
+use hpips_types::{AccountId, Code, DealId, cbor};
+use serde_bytes::ByteBuf;
+use tokio::sync::Semaphore;
+use tokio::time::timeout;
+use tracing::{debug, info};
+
+use crate::pieces::{Meta, PieceId};
+use crate::provider::Shared;
+
+/// Uploads at once; more wait.
+const UPLOADS: usize = 16;
+/// Time for a request to arrive.
+const REQUEST: Duration = Duration::from_secs(20);
+/// Longest wait for a block that the client has seen and we have not.
+const BEHIND: Duration = Duration::from_secs(10);
+/// Part of the free disk that one account may have staged: one twentieth.
+const STAGED_PART: u64 = 20;
+
+/// Runs until the provider stops.
+pub(crate) async fn run(shared: Arc<Shared>, mut incoming: Incoming) {
+    let slots = Arc::new(Semaphore::new(UPLOADS));
+    let mut stop = shared.stop.subscribe();
+    loop {
+        let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
+        let (from, stream) = tokio::select! {
+            next = incoming.next() => match next {
+                Some(next) => next,
+                None => return,
+            },
+            _ = stop.wait_for(|stop| *stop) => return,
+        };
+        let shared = Arc::clone(&shared);
+        tokio::spawn(async move {
+            if let Err(error) = converse(&shared, from, stream).await {
+                debug!(%from, %error, "conversation about a piece ended");
+            }
+            drop(slot);
+        });
+    }
+}
+
+/// A refusal on its way to the client.
+struct No {
+    code: RefusalCode,
+    reason: String,
+}
+
+fn no(code: RefusalCode, reason: impl Into<String>) -> No {
+    No { code, reason: reason.into() }
+}
+
+async fn converse(
+    shared: &Arc<Shared>,
+    from: AccountId,
+    mut stream: Stream,
+) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+    let request = timeout(REQUEST, piece::receive::<_, Request>(&mut stream)).await??;
+    let reply = match request {
+        Request::Upload(upload) => match admit(shared, from, &upload).await {
+            Ok(layout) => {
+                let accepted = Accepted { bytes: upload.bytes, blake3: upload.blake3 };
+                piece::send(&mut stream, &Reply::Accepted(accepted)).await?;
+                match take(shared, &mut stream, from, &upload, layout).await {
+                    Ok(receipt) => Reply::Receipt(ByteBuf::from(receipt)),
+                    Err(error) => {
+                        debug!(%from, error = %error.reason, "upload refused");
+                        Reply::Refused(Refused {
+                            code: error.code,
+                            reason: error.reason,
+                            signed: ByteBuf::new(),
+                        })
+                    }
+                }
+            }
+            Err(error) => {
+                let signed = refusal(shared, &upload, error.code);
+                Reply::Refused(Refused { code: error.code, reason: error.reason, signed })
+            }
+        },
+        Request::Read(_) => {
+            let reason = "blocks of pieces are fetched by bitswap".to_owned();
+            Reply::Refused(Refused { code: RefusalCode::NotFound, reason, signed: ByteBuf::new() })
+        }
+    };
+    piece::send(&mut stream, &reply).await?;
+    Ok(())
+}
+
+/// A signed refusal lets the client go on without this provider, and closes it to draws for a day: given only
+/// where there is no room.
+fn refusal(shared: &Shared, upload: &Upload, code: RefusalCode) -> ByteBuf {
+    if code != RefusalCode::NoSpace {
+        return ByteBuf::new();
+    }
+    let refusal = Refusal {
+        chain: shared.parts.chain.id(),
+        proposal: upload.proposal,
+        slot: upload.slot,
+        provider: shared.me,
+    };
+    ByteBuf::from(cbor::encode(&refusal.sign(shared.parts.wallet.key())))
+}
+
+/// Checks everything that can be checked before bytes arrive. Returns what the piece must be made of.
+async fn admit(shared: &Arc<Shared>, from: AccountId, upload: &Upload) -> Result<PieceLayout, No> {
+    wait_drawn(shared, from, upload).await?;
+    let disk =
+        rustix::fs::statvfs(&shared.dir).map_err(|_| no(RefusalCode::NoSpace, "the disk cannot be read"))?;
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(shared.reserve_bytes);
+    let staged = shared.pieces.bytes_of(&from).get();
+    if upload.bytes > free || staged.saturating_add(upload.bytes) > free / STAGED_PART {
+        return Err(no(RefusalCode::NoSpace, "no room for the piece"));
+    }
+    let invalid = |reason: &str| no(RefusalCode::Invalid, reason);
+    for block in &upload.blocks {
+        if block.data.len() > BLOCK_BYTES_MAX || verify_block(&block.cid, &block.data).is_err() {
+            return Err(invalid("a block does not match its CID"));
+        }
+    }
+    let block = |cid| upload.blocks.iter().find(|block| block.cid == cid).map(|block| block.data.as_slice());
+    let manifest = block(upload.manifest).ok_or_else(|| invalid("the manifest is missing"))?;
+    let manifest = read_manifest(manifest).map_err(|_| invalid("the manifest cannot be read"))?;
+    let at = usize::try_from(upload.extent.get()).map_err(|_| invalid("no such extent"))?;
+    let extent = manifest.extents.get(at).ok_or_else(|| invalid("no such extent"))?;
+    let code = Code::new(manifest.k, manifest.n).ok_or_else(|| invalid("not a code"))?;
+    let nodes = extent
+        .index
+        .iter()
+        .map(|cid| block(*cid).and_then(|bytes| read_index(bytes, code).ok()))
+        .collect::<Option<Vec<_>>>()
+        .ok_or_else(|| invalid("an index node is missing or cannot be read"))?;
+    let map = StripeMap::new(code, extent, &nodes)
+        .map_err(|_| invalid("manifest and index contradict each other"))?;
+    if upload.slot.get() >= code.n() {
+        return Err(invalid("no such slot"));
+    }
+    let layout = map.layout(upload.slot);
+    if layout.bytes != upload.bytes {
+        return Err(invalid("the piece has another length than its manifest says"));
+    }
+    Ok(layout)
+}
+
+/// Waits until the chain says that this provider was drawn; the client may be a block ahead of us.
+async fn wait_drawn(shared: &Arc<Shared>, from: AccountId, upload: &Upload) -> Result<(), No> {
+    let mut blocks = shared.parts.chain.subscribe();
+    let wait = async {
+        loop {
+            let state = shared.parts.chain.state();
+            if let Some(row) = query::proposal(&state, upload.proposal)
+                && let Some(draw) = &row.draw
+            {
+                let slot = usize::from(upload.slot.get());
+                let is_mine = draw.holders.get(slot).is_some_and(|holder| holder.provider == shared.me);
+                let is_right = row.client == from
+                    && row.terms.extent == upload.extent
+                    && row.terms.piece_bytes.get(slot) == Some(&upload.bytes);
+                if is_mine && !is_right {
+                    return Err(no(RefusalCode::Invalid, "not what the proposal says"));
+                }
+                if is_mine {
+                    return Ok(());
+                }
+            }
+            if !shared.next_block(&mut blocks).await {
+                return Err(no(RefusalCode::Closing, "closing"));
+            }
+        }
+    };
+    timeout(BEHIND, wait).await.unwrap_or_else(|_| Err(no(RefusalCode::NotDrawn, "not drawn for this slot")))
+}
+
+/// Receives the bytes, computing the commitment while they arrive, and checks every block in them.
+async fn take(
+    shared: &Arc<Shared>,
+    stream: &mut Stream,
+    from: AccountId,
+    upload: &Upload,
+    layout: PieceLayout,
+) -> Result<Vec<u8>, No> {
+    let id = PieceId { deal: DealId::new(upload.proposal.get()), slot: upload.slot };
+    let internal = |error: &dyn std::error::Error| no(RefusalCode::Busy, error.to_string());
+    let path = shared.pieces.file(id).map_err(|error| internal(&error))?;
+    let spec = Spec { hash: upload.blake3, bytes: upload.bytes };
+    let sink = Committing(CommP::new());
+    let sink = bulk::receive_piece(stream, &spec, &path, sink).await.map_err(|error| internal(&error))?;
+    let keeping = Arc::clone(shared);
+    let upload = upload.clone();
+    let finished = tokio::task::spawn_blocking(move || {
+        check_blocks(&path, &layout)?;
+        let tree = sink.0.finish();
+        let blocks = upload.blocks.iter().map(|block| (block.cid, block.data.to_vec().into())).collect();
+        keeping.parts.store.put(blocks).map_err(|error| no(RefusalCode::Busy, error.to_string()))?;
+        let meta = Meta {
+            client: from,
+            bytes: upload.bytes,
+            blake3: upload.blake3,
+            comm_p: tree.comm_p(),
+            manifest: upload.manifest,
+            beside: upload.blocks.iter().map(|block| block.cid).collect(),
+            rows: layout.rows.iter().map(|row| (row.cid, row.offset, row.bytes)).collect(),
+        };
+        keeping.pieces.finish(id, meta, tree).map_err(|error| no(RefusalCode::Busy, error.to_string()))
+    });
+    let piece = finished.await.map_err(|error| internal(&error))??;
+    info!(deal = %id.deal, slot = %id.slot, bytes = piece.meta.bytes, "piece staged");
+    let receipt = PieceReceipt {
+        chain: shared.parts.chain.id(),
+        proposal: hpips_types::ProposalId::new(id.deal.get()),
+        slot: id.slot,
+        provider: shared.me,
+        comm_p: piece.meta.comm_p,
+        blake3: piece.meta.blake3,
+        bytes: piece.meta.bytes,
+    };
+    Ok(cbor::encode(&receipt.sign(shared.parts.wallet.key())))
+}
+
+/// Computes the commitment from the bytes as they are verified.
+pub(crate) struct Committing(pub(crate) CommP);
+
+impl bulk::PieceSink for Committing {
+    fn take(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        self.0.push(bytes).map_err(std::io::Error::other)
+    }
+}
+
+/// Every block of the piece matches its CID: a client that lies about them would have us serve garbage.
+fn check_blocks(path: &std::path::Path, layout: &PieceLayout) -> Result<(), No> {
+    use std::os::unix::fs::FileExt;
+    let io = |error: std::io::Error| no(RefusalCode::Busy, error.to_string());
+    let file = std::fs::File::open(path).map_err(io)?;
+    let mut buffer = Vec::new();
+    for row in &layout.rows {
+        buffer.resize(usize::try_from(row.bytes).expect("a block fits into memory"), 0);
+        file.read_exact_at(&mut buffer, row.offset).map_err(io)?;
+        verify_block(&row.cid, &buffer).map_err(|error| no(RefusalCode::Invalid, error.to_string()))?;
+    }
+    Ok(())
+}

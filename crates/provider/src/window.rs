@@ -1,0 +1,280 @@
+//! Answers windows: first the commitment, within `T_commit`, then the proof.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
+
+use hpips_circuits::Witness;
+use hpips_crypto::Fr;
+use hpips_ledger::query::WindowTask;
+use hpips_ledger::rows::Snapshot;
+use hpips_ledger::{Commitment, Operation, WindowProof, query};
+use hpips_proofs::vanilla::{LeafOpening, window};
+use hpips_proofs::{
+    Bundle, BundlePiece, Element, Record, RecordLayout, SetTree, Statement, WindowChallenge, WindowTerms,
+};
+use hpips_types::{RecordIndex, SetId, WindowIndex};
+use tracing::{debug, info};
+
+use crate::pieces::{Piece, PieceError, PieceId};
+use crate::provider::Shared;
+use crate::sectors::SectorError;
+
+/// Why a leaf cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LeafError {
+    #[error("record {0} cannot be read from its sector")]
+    Sector(RecordIndex, #[source] SectorError),
+    #[error("record {0} cannot be read from its pieces")]
+    Piece(RecordIndex, #[source] PieceError),
+    #[error("record {0} is not what lies on this disk")]
+    Record(RecordIndex),
+}
+
+impl LeafError {
+    /// The record whose bytes are gone, where trying again does not help.
+    fn lost(&self) -> Option<RecordIndex> {
+        match self {
+            Self::Sector(record, SectorError::Damaged { .. } | SectorError::Missing)
+            | Self::Piece(record, PieceError::Damaged { .. } | PieceError::Missing)
+            | Self::Record(record) => Some(*record),
+            Self::Sector(..) | Self::Piece(..) => None,
+        }
+    }
+}
+
+/// Runs until the provider stops.
+pub(crate) async fn run(shared: Arc<Shared>) {
+    let mut blocks = shared.parts.chain.subscribe();
+    let mut committed: BTreeMap<SetId, WindowIndex> = BTreeMap::new();
+    // Windows whose proof is being made or on its way. One proof is made at a time; a set is queued once.
+    let proving: Arc<Mutex<BTreeSet<(SetId, WindowIndex)>>> = Arc::default();
+    loop {
+        let state = shared.parts.chain.state();
+        for set in query::sets(&state, &shared.me) {
+            if let Some(task) = query::open_window(&state, set) {
+                if !task.is_committed && committed.get(&set) < Some(&task.window) {
+                    committed.insert(set, task.window);
+                    tokio::spawn(commit(Arc::clone(&shared), set, task));
+                } else if task.is_committed && !task.is_proven {
+                    enqueue(&shared, &proving, set, task);
+                }
+            }
+            if let Some(task) = query::debt(&state, set) {
+                enqueue(&shared, &proving, set, task);
+            }
+        }
+        if !shared.next_block(&mut blocks).await {
+            return;
+        }
+    }
+}
+
+fn enqueue(
+    shared: &Arc<Shared>,
+    proving: &Arc<Mutex<BTreeSet<(SetId, WindowIndex)>>>,
+    set: SetId,
+    task: WindowTask,
+) {
+    let key = (set, task.window);
+    if !proving.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+        return;
+    }
+    let (shared, proving) = (Arc::clone(shared), Arc::clone(proving));
+    tokio::spawn(async move {
+        prove(&shared, set, task).await;
+        // Dropped only now: whatever the chain says then decides whether to try again.
+        proving.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+    });
+}
+
+async fn commit(shared: Arc<Shared>, set: SetId, task: WindowTask) {
+    let reading = Arc::clone(&shared);
+    let read =
+        tokio::task::spawn_blocking(move || leaf_commitment(&reading, set, &task).map(|leaf| (task, leaf)));
+    match read.await.expect("reading leaves does not panic") {
+        Ok((task, leaf_commitment)) => {
+            let chain = &shared.parts.chain;
+            let key = shared.parts.wallet.key();
+            let commitment = Commitment::sign(chain.id(), set, task.window, leaf_commitment, key);
+            match chain.submit_commitment(commitment).await {
+                Ok(()) => debug!(window = %task.window, "committed"),
+                Err(error) => shared.trouble("committing to a window", &error),
+            }
+        }
+        Err(error) => give_up(&shared, set, error).await,
+    }
+}
+
+async fn prove(shared: &Arc<Shared>, set: SetId, task: WindowTask) {
+    let proving = Arc::clone(shared);
+    let window = task.window;
+    let made = tokio::task::spawn_blocking(move || make_proof(&proving, set, &task)).await;
+    match made.expect("proving does not panic") {
+        Ok(proof) => {
+            match shared.parts.chain.submit_proof(proof).await {
+                Ok(()) => info!(%window, "window proven"),
+                // The window may have closed meanwhile; the debt is answered next.
+                Err(error) => shared.trouble("sending a window's proof", &error),
+            }
+            // Wait until a block has it, so that it is not made twice.
+            let state = shared.parts.chain.state();
+            let until = query::head(&state).height.plus(3);
+            let _ = shared.parts.chain.wait_height(until, std::time::Duration::from_secs(60)).await;
+        }
+        Err(ProofError::Window(window::ProveError::Open { source, .. })) => {
+            give_up(shared, set, window::ProveError::Open { index: 0, source }).await;
+        }
+        Err(error) => shared.trouble("proving a window", &error),
+    }
+}
+
+/// Says what is wrong, and declares records lost whose bytes are gone: half the fee, and an end to the debt.
+async fn give_up(shared: &Arc<Shared>, set: SetId, error: window::ProveError<LeafError>) {
+    shared.trouble("reading challenged leaves", &error);
+    let window::ProveError::Open { source, .. } = &error else { return };
+    if let Some(record) = source.lost() {
+        let operation = Operation::DeclareLost { set: set.number, records: vec![record] };
+        if let Err(error) = shared.parts.wallet.execute(vec![operation]).await {
+            shared.trouble("declaring a record lost", &error);
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ProofError {
+    #[error("the set is not as the chain has it")]
+    Set(#[source] hpips_proofs::StatementError),
+    #[error("the window's records are not on chain any more")]
+    Snapshot,
+    #[error("no witness")]
+    Window(#[source] window::ProveError<LeafError>),
+    #[error("no proof")]
+    Prove(#[from] hpips_prover::ProveError),
+}
+
+fn leaf_commitment(
+    shared: &Shared,
+    set: SetId,
+    task: &WindowTask,
+) -> Result<Element, window::ProveError<LeafError>> {
+    let snapshot = query::snapshot(&shared.parts.chain.state(), set, task.version);
+    let reader = Reader { shared, set, snapshot: snapshot.as_ref() };
+    window::commit(&task.terms, |challenge| reader.leaf(challenge))
+}
+
+fn make_proof(shared: &Shared, set: SetId, task: &WindowTask) -> Result<WindowProof, ProofError> {
+    let leaf_commitment = leaf_commitment(shared, set, task).map_err(ProofError::Window)?;
+    let late = task.prove_by.is_none().then_some(leaf_commitment);
+    let proof = prove_terms(shared, set, task.version, task.terms.clone(), leaf_commitment)?;
+    Ok(WindowProof { set, window: task.window, late, proof })
+}
+
+/// Proves terms over a snapshot; the entry proof of a repair is made by the same function.
+pub(crate) fn prove_terms(
+    shared: &Shared,
+    set: SetId,
+    version: u64,
+    terms: WindowTerms,
+    leaf_commitment: Element,
+) -> Result<hpips_proofs::ProofBytes, ProofError> {
+    let started = Instant::now();
+    let snapshot = query::snapshot(&shared.parts.chain.state(), set, version).ok_or(ProofError::Snapshot)?;
+    let tree = SetTree::from_records(&shared.shape, &snapshot.records).map_err(ProofError::Set)?;
+    let statement = terms.commit(leaf_commitment);
+    let reader = Reader { shared, set, snapshot: Some(&snapshot) };
+    let witness = window::prove(&statement, &snapshot.records, &tree, |challenge| reader.open(challenge))
+        .map_err(ProofError::Window)?;
+    let proof = shared.parts.prover.prove(&Statement::Window(statement), &Witness::from(witness))?;
+    let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    shared.report(|status| {
+        status.proofs += 1;
+        status.proof_ms = Some(elapsed);
+    });
+    Ok(proof)
+}
+
+/// Commits to the leaves of terms over a snapshot.
+pub(crate) fn commit_terms(
+    shared: &Shared,
+    set: SetId,
+    version: u64,
+    terms: &WindowTerms,
+) -> Result<Element, window::ProveError<LeafError>> {
+    let snapshot = query::snapshot(&shared.parts.chain.state(), set, version);
+    let reader = Reader { shared, set, snapshot: snapshot.as_ref() };
+    window::commit(terms, |challenge| reader.leaf(challenge))
+}
+
+/// Finds challenged leaves on disk.
+struct Reader<'a> {
+    shared: &'a Shared,
+    set: SetId,
+    snapshot: Option<&'a Snapshot>,
+}
+
+impl Reader<'_> {
+    fn record(&self, index: RecordIndex) -> Result<(&Record, &RecordLayout), LeafError> {
+        let snapshot = self.snapshot.ok_or(LeafError::Record(index))?;
+        let at = usize::from(index.get());
+        snapshot.records.get(at).zip(snapshot.layouts.get(at)).ok_or(LeafError::Record(index))
+    }
+
+    fn leaf(&self, challenge: &WindowChallenge) -> Result<Fr, LeafError> {
+        let index = challenge.record;
+        match self.record(index)? {
+            (Record::Bundle { .. }, RecordLayout::Bundle(_)) => {
+                let (_, piece, inside) = self.piece(challenge)?;
+                piece.leaf(inside).map_err(|source| LeafError::Piece(index, source))
+            }
+            _ => Ok(self.open(challenge)?.leaf),
+        }
+    }
+
+    fn open(&self, challenge: &WindowChallenge) -> Result<LeafOpening, LeafError> {
+        let index = challenge.record;
+        match self.record(index)?.0 {
+            Record::Empty => Err(LeafError::Record(index)),
+            Record::Sealed { replica_id, .. } => {
+                let sectors = self.shared.sectors();
+                let sector =
+                    sectors.by_replica(*replica_id).ok_or(LeafError::Sector(index, SectorError::Missing))?;
+                sector.open(challenge.leaf).map_err(|source| LeafError::Sector(index, source))
+            }
+            Record::Bundle { root } => {
+                let (bundle, piece, inside) = self.piece(challenge)?;
+                if bundle.root() != *root {
+                    return Err(LeafError::Record(index));
+                }
+                let (leaf, path) = piece.open(inside).map_err(|source| LeafError::Piece(index, source))?;
+                bundle.open(challenge.leaf, leaf, path).ok_or(LeafError::Record(index))
+            }
+        }
+    }
+
+    /// The bundle as the window has it, the piece that a challenge falls on, and the leaf inside the piece.
+    fn piece(&self, challenge: &WindowChallenge) -> Result<(Bundle, Arc<Piece>, u32), LeafError> {
+        let index = challenge.record;
+        let (_, RecordLayout::Bundle(extents)) = self.record(index)? else {
+            return Err(LeafError::Record(index));
+        };
+        let held = query::pieces(&self.shared.parts.chain.state(), &self.set.provider);
+        let mut bundle = Bundle::new();
+        let mut found = None;
+        for extent in extents {
+            let at = held.iter().find(|held| {
+                held.record == index && held.offset == extent.offset && held.bytes == extent.bytes
+            });
+            let id = at.map(|held| PieceId { deal: held.deal, slot: held.slot });
+            let piece = id.and_then(|id| self.shared.pieces.get(id));
+            let piece = piece.ok_or(LeafError::Piece(index, PieceError::Missing))?;
+            let entry = BundlePiece { offset: extent.offset, bytes: extent.bytes, comm_p: piece.meta.comm_p };
+            bundle.insert(entry).map_err(|_| LeafError::Record(index))?;
+            if bundle.piece_at(challenge.leaf).is_some_and(|at| at.offset == extent.offset) {
+                found = Some((piece, challenge.leaf - extent.offset));
+            }
+        }
+        let (piece, inside) = found.ok_or(LeafError::Record(index))?;
+        Ok((bundle, piece, inside))
+    }
+}
