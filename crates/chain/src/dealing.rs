@@ -248,7 +248,7 @@ mod tests {
         let chain = ChainId::new([1; 32]);
         let committee = participants(&validators).unwrap();
         assert!(again.clone().scheme(&chain, committee).is_some());
-        let others = participants(&accounts(5)[1..]).unwrap();
+        let others = participants(&accounts(7)).unwrap();
         assert!(again.scheme(&chain, others).is_none());
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
         assert!(matches!(Seat::load(&path), Err(SeatError::Exposed { .. })));

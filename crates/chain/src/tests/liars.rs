@@ -1,10 +1,10 @@
 //! Peers that lie to a follower: it takes nothing from them, survives, and follows the truth when it comes.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use hpips_net::Net;
 use hpips_net::rpc::{self, Service};
 use hpips_types::{Height, Sha256Digest, cbor};
 use serde_bytes::ByteBuf;
@@ -98,44 +98,43 @@ async fn lies_are_refused_and_the_truth_is_taken() {
     let mixed = finality(&[&real[0]], &stored(&honest, certified(&honest).1).1.unwrap());
     assert!(matches!(Run::decode(mixed), Err(RunError::Certificate(CertificateError::OtherBlock))));
 
-    // One liar a lie, each asked by the follower, each gossiping; and one that sends noise.
+    // Two liars a lie, one that answers requests with it and one that gossips it; and two that make noise.
     let asked = Arc::new(AtomicUsize::new(0));
-    let mut liars = Vec::new();
-    for (number, (_, lie)) in
-        (30u8..).zip(lies.iter().cloned().map(|(name, lie)| (name, Some(lie))).chain([("noise", None)]))
-    {
+    let lies: Vec<Option<Finality>> = lies.into_iter().map(|(_, lie)| Some(lie)).chain([None]).collect();
+    let (mut servers, mut gossips) = (Vec::new(), Vec::new());
+    for (number, lie) in (30u8..).step_by(2).zip(&lies) {
         let net = plan.net(number, &[]).await;
-        let answer = match &lie {
-            Some(lie) => {
-                cbor::encode(&BlocksResponse { tip: Height::new(u64::MAX), runs: vec![lie.clone(); 3] })
-            }
-            None => vec![0xff; 100_000],
-        };
-        let asked = Arc::clone(&asked);
+        let answer = lie.as_ref().map_or(vec![0xff; 100_000], |lie| {
+            cbor::encode(&BlocksResponse { tip: Height::new(u64::MAX), runs: vec![lie.clone(); 3] })
+        });
+        let (asked, first) = (Arc::clone(&asked), AtomicBool::new(true));
         rpc::serve(&net, &protocol(&chain, "blocks"), Service::default(), move |_, _| {
-            asked.fetch_add(1, Ordering::Relaxed);
+            if first.swap(false, Ordering::Relaxed) {
+                asked.fetch_add(1, Ordering::Relaxed);
+            }
             std::future::ready(Some(answer.clone()))
         })
         .unwrap();
+        servers.push(net);
+        let net = plan.net(number + 1, &[]).await;
         let gossip = net.gossip(&topic(&chain, BLOCKS_TOPIC), 2 << 20);
-        liars.push((net, gossip, lie));
+        gossips.push((net, gossip, lie));
     }
     let follower = plan.start(20, &[]).await;
-    for (net, _, _) in &liars {
+    let nets: Vec<&Net> = servers.iter().chain(gossips.iter().map(|(net, ..)| net)).collect();
+    for net in &nets {
         follower.net.keep(net.account(), net.listen_addrs()).await;
     }
-    let accounts: Vec<_> = liars.iter().map(|(net, _, _)| net.account()).collect();
+    let accounts: Vec<_> = nets.iter().map(|net| net.account()).collect();
     tokio::time::timeout(DEADLINE, follower.net.wait_connected(&accounts)).await.unwrap();
-    for (_, gossip, lie) in &liars {
-        for round in 0..20u8 {
-            let message = lie.as_ref().map_or(vec![round; 1000], Finality::encode);
-            // Whether gossip already carries the topic is a matter of time; the requests come for sure.
-            let _ = gossip.publish(Bytes::from(message)).await;
-        }
-    }
     let all_asked = async {
-        while asked.load(Ordering::Relaxed) < liars.len() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
+        while asked.load(Ordering::Relaxed) < servers.len() {
+            for (_, gossip, lie) in &gossips {
+                let message = lie.as_ref().map_or(vec![0xff; 1000], Finality::encode);
+                // Whether gossip already carries the topic is a matter of time; the requests come for sure.
+                let _ = gossip.publish(Bytes::from(message)).await;
+            }
+            tokio::task::yield_now().await;
         }
     };
     tokio::time::timeout(DEADLINE, all_asked).await.expect("every liar is asked once");
@@ -153,7 +152,7 @@ async fn lies_are_refused_and_the_truth_is_taken() {
     follower.stop().await;
     honest.stop().await;
     foreign.stop().await;
-    for (net, _, _) in liars {
+    for net in servers.into_iter().chain(gossips.into_iter().map(|(net, ..)| net)) {
         net.shutdown().await;
     }
 }
