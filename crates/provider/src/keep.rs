@@ -1,59 +1,84 @@
 //! Makes staged pieces part of the store when their deal is active, and removes what the chain has ended.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use hpips_ledger::query;
 use hpips_store::PieceKey;
-use hpips_types::ProposalId;
+use hpips_types::{Height, ProposalId, SetId};
 use tracing::info;
 
 use crate::pieces::{Piece, PieceId};
 use crate::provider::Shared;
 
+/// Windows that a piece stays after it left its bundle: the open one may still ask for it.
+const LINGER_WINDOWS: u64 = 2;
+
+/// What was found at earlier blocks.
+#[derive(Debug, Default)]
+struct Known {
+    /// Pieces that are served.
+    served: BTreeSet<PieceId>,
+    /// Pieces that nothing asks for, and since when.
+    unwanted: BTreeMap<PieceId, Height>,
+}
+
 /// Runs until the provider stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut blocks = shared.parts.chain.subscribe();
-    let mut served = BTreeSet::new();
+    let mut known = Known::default();
     loop {
         let keeping = Arc::clone(&shared);
-        let known = std::mem::take(&mut served);
-        let looked = tokio::task::spawn_blocking(move || look(&keeping, known)).await;
-        served = looked.expect("looking after pieces does not panic");
+        let before = std::mem::take(&mut known);
+        let looked = tokio::task::spawn_blocking(move || look(&keeping, before)).await;
+        known = looked.expect("looking after pieces does not panic");
         if !shared.next_block(&mut blocks).await {
             return;
         }
     }
 }
 
-/// Compares what lies here with what the chain says. Returns the pieces that are served.
-fn look(shared: &Shared, mut served: BTreeSet<PieceId>) -> BTreeSet<PieceId> {
+/// Compares what lies here with what the chain says.
+fn look(shared: &Shared, mut known: Known) -> Known {
     let state = shared.parts.chain.state();
-    let held: BTreeSet<PieceId> = query::pieces(&state, &shared.me)
-        .iter()
-        .map(|held| PieceId { deal: held.deal, slot: held.slot })
-        .collect();
+    let now = query::head(&state).height;
+    let held = query::pieces(&state, &shared.me);
+    shared.remember(&held);
+    let held: BTreeSet<PieceId> =
+        held.iter().map(|held| PieceId { deal: held.deal, slot: held.slot }).collect();
     let offered = query::offers(&state, &shared.me);
+    let owes = query::debt(&state, SetId { provider: shared.me, number: 0 }).is_some();
+    let linger = LINGER_WINDOWS * shared.parts.chain.params().window_blocks;
     for piece in shared.pieces.all() {
         let id = piece.id;
         if held.contains(&id) {
-            if !served.contains(&id) {
+            known.unwanted.remove(&id);
+            if !known.served.contains(&id) {
                 match serve(shared, &piece) {
-                    Ok(()) => drop(served.insert(id)),
+                    Ok(()) => drop(known.served.insert(id)),
                     Err(error) => shared.trouble("serving a piece", &error),
                 }
             }
             continue;
         }
         let is_staged = query::proposal(&state, ProposalId::new(id.deal.get())).is_some();
-        if !is_staged && !offered.contains(&(id.deal, id.slot)) {
-            match remove(shared, &piece) {
-                Ok(()) => drop(served.remove(&id)),
-                Err(error) => shared.trouble("removing a piece", error.as_ref()),
+        if is_staged || owes || offered.contains(&(id.deal, id.slot)) {
+            known.unwanted.remove(&id);
+            continue;
+        }
+        let since = *known.unwanted.entry(id).or_insert(now);
+        if now < since.plus(linger) {
+            continue;
+        }
+        match remove(shared, &piece) {
+            Ok(()) => {
+                known.served.remove(&id);
+                known.unwanted.remove(&id);
             }
+            Err(error) => shared.trouble("removing a piece", error.as_ref()),
         }
     }
-    served
+    known
 }
 
 fn key(id: PieceId) -> PieceKey {
@@ -69,6 +94,7 @@ fn serve(shared: &Shared, piece: &Piece) -> Result<(), hpips_store::WriteError> 
 fn remove(shared: &Shared, piece: &Piece) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     shared.parts.store.remove_piece(key(piece.id))?;
     shared.pieces.remove(piece.id)?;
+    shared.forget(piece.id);
     info!(deal = %piece.id.deal, slot = %piece.id.slot, "piece removed");
     Ok(())
 }

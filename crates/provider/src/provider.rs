@@ -1,21 +1,23 @@
 //! The handle and what its tasks share.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use hpips_chain::{Chain, Wallet};
+use hpips_ledger::query::HeldPiece;
 use hpips_net::{AlreadyAccepted, Net};
 use hpips_proofs::Shape;
 use hpips_proofs::shape::ShapeError;
 use hpips_prover::Prover;
 use hpips_store::Store;
-use hpips_types::AccountId;
+use hpips_types::{AccountId, RecordIndex};
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
 
 use crate::config::{Config, Target};
-use crate::pieces::{PieceError, Pieces};
+use crate::pieces::{PieceError, PieceId, Pieces};
 use crate::sectors::{SectorError, Sectors};
 use crate::{keep, pledge, repair, serve, window};
 
@@ -40,6 +42,15 @@ pub enum StartError {
     /// The sectors' folder.
     #[error("cannot open the sectors")]
     Sectors(#[from] SectorError),
+    /// The folder.
+    #[error("cannot use {}", path.display())]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
     /// The pieces' folder.
     #[error("cannot open the pieces")]
     Pieces(#[from] PieceError),
@@ -85,12 +96,37 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) reserve_bytes: u64,
     pub(crate) pieces: Pieces,
+    /// Which piece lies, or lay, at a place of a bundle: windows are proven as they opened, also when a piece
+    /// has left its bundle since.
+    placements: Mutex<BTreeMap<Place, PieceId>>,
     sectors: Mutex<Sectors>,
     status: Mutex<Status>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
+/// A place of a bundle of set 0: record, first leaf, bytes.
+pub(crate) type Place = (RecordIndex, u32, u64);
+
 impl Shared {
+    /// Learns from a state where pieces lie.
+    pub(crate) fn remember(&self, held: &[HeldPiece]) {
+        let mut placements = self.placements.lock().unwrap_or_else(PoisonError::into_inner);
+        for piece in held {
+            let id = PieceId { deal: piece.deal, slot: piece.slot };
+            placements.insert((piece.record, piece.offset, piece.bytes), id);
+        }
+    }
+
+    /// The piece at a place.
+    pub(crate) fn placed(&self, place: Place) -> Option<PieceId> {
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied()
+    }
+
+    /// Forgets the places of a piece that is deleted.
+    pub(crate) fn forget(&self, id: PieceId) {
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, placed| *placed != id);
+    }
+
     pub(crate) fn sectors(&self) -> MutexGuard<'_, Sectors> {
         self.sectors.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -135,8 +171,12 @@ impl Provider {
     /// Outside of a tokio runtime.
     pub fn start(config: Config, parts: Parts) -> Result<Self, StartError> {
         let shape = Shape::of(parts.chain.params())?;
-        let sectors = Sectors::open(config.dir.join("sectors"), &shape)?;
-        let pieces = Pieces::open(config.dir.join("pieces"))?;
+        let folder = |source| StartError::Folder { path: config.dir.clone(), source };
+        std::fs::create_dir_all(&config.dir).map_err(folder)?;
+        // The store serves blocks out of piece files by absolute path.
+        let dir = config.dir.canonicalize().map_err(folder)?;
+        let sectors = Sectors::open(dir.join("sectors"), &shape)?;
+        let pieces = Pieces::open(dir.join("pieces"))?;
         let incoming = parts.net.accept(&hpips_net::piece::protocol(&parts.chain.params().name))?;
         let me = parts.wallet.account();
         let (target, targets) = watch::channel(config.target);
@@ -145,9 +185,10 @@ impl Provider {
             parts,
             me,
             shape,
-            dir: config.dir,
+            dir,
             reserve_bytes: config.reserve_bytes,
             pieces,
+            placements: Mutex::default(),
             sectors: Mutex::new(sectors),
             status: Mutex::new(status),
             stop: watch::channel(false).0,

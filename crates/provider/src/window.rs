@@ -1,8 +1,8 @@
 //! Answers windows: first the commitment, within `T_commit`, then the proof.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use hpips_circuits::Witness;
 use hpips_crypto::Fr;
@@ -16,9 +16,14 @@ use hpips_proofs::{
 use hpips_types::{RecordIndex, SetId, WindowIndex};
 use tracing::{debug, info};
 
-use crate::pieces::{Piece, PieceError, PieceId};
+use crate::pieces::{Piece, PieceError};
 use crate::provider::Shared;
 use crate::sectors::SectorError;
+
+/// Blocks that something sent needs to be included.
+const INCLUSION_BLOCKS: u64 = 3;
+/// Longest wait for them.
+const INCLUSION: Duration = Duration::from_secs(60);
 
 /// Why a leaf cannot be shown.
 #[derive(Debug, thiserror::Error)]
@@ -29,6 +34,8 @@ pub(crate) enum LeafError {
     Piece(RecordIndex, #[source] PieceError),
     #[error("record {0} is not what lies on this disk")]
     Record(RecordIndex),
+    #[error("a piece of record {0} has left its bundle and is not known here")]
+    Unknown(RecordIndex),
 }
 
 impl LeafError {
@@ -38,7 +45,7 @@ impl LeafError {
             Self::Sector(record, SectorError::Damaged { .. } | SectorError::Missing)
             | Self::Piece(record, PieceError::Damaged { .. } | PieceError::Missing)
             | Self::Record(record) => Some(*record),
-            Self::Sector(..) | Self::Piece(..) => None,
+            Self::Sector(..) | Self::Piece(..) | Self::Unknown(_) => None,
         }
     }
 }
@@ -46,22 +53,20 @@ impl LeafError {
 /// Runs until the provider stops.
 pub(crate) async fn run(shared: Arc<Shared>) {
     let mut blocks = shared.parts.chain.subscribe();
-    let mut committed: BTreeMap<SetId, WindowIndex> = BTreeMap::new();
-    // Windows whose proof is being made or on its way. One proof is made at a time; a set is queued once.
-    let proving: Arc<Mutex<BTreeSet<(SetId, WindowIndex)>>> = Arc::default();
+    let busy = Busy::default();
     loop {
         let state = shared.parts.chain.state();
+        shared.remember(&query::pieces(&state, &shared.me));
         for set in query::sets(&state, &shared.me) {
             if let Some(task) = query::open_window(&state, set) {
-                if !task.is_committed && committed.get(&set) < Some(&task.window) {
-                    committed.insert(set, task.window);
-                    tokio::spawn(commit(Arc::clone(&shared), set, task));
-                } else if task.is_committed && !task.is_proven {
-                    enqueue(&shared, &proving, set, task);
+                if !task.is_committed {
+                    busy.spawn((set, task.window, Job::Commit), commit(Arc::clone(&shared), set, task));
+                } else if !task.is_proven {
+                    busy.spawn((set, task.window, Job::Prove), prove(Arc::clone(&shared), set, task));
                 }
             }
             if let Some(task) = query::debt(&state, set) {
-                enqueue(&shared, &proving, set, task);
+                busy.spawn((set, task.window, Job::Prove), prove(Arc::clone(&shared), set, task));
             }
         }
         if !shared.next_block(&mut blocks).await {
@@ -70,22 +75,35 @@ pub(crate) async fn run(shared: Arc<Shared>) {
     }
 }
 
-fn enqueue(
-    shared: &Arc<Shared>,
-    proving: &Arc<Mutex<BTreeSet<(SetId, WindowIndex)>>>,
-    set: SetId,
-    task: WindowTask,
-) {
-    let key = (set, task.window);
-    if !proving.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
-        return;
+/// What is being made for a window, or on its way to a block. One proof is made at a time; each job is queued
+/// once.
+#[derive(Clone, Debug, Default)]
+struct Busy(Arc<Mutex<BTreeSet<(SetId, WindowIndex, Job)>>>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Job {
+    Commit,
+    Prove,
+}
+
+impl Busy {
+    /// Runs a job unless the same one runs. When it ends, the state decides whether it is done again.
+    fn spawn(&self, key: (SetId, WindowIndex, Job), job: impl Future<Output = ()> + Send + 'static) {
+        if self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(key) {
+            let busy = self.clone();
+            tokio::spawn(async move {
+                job.await;
+                busy.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
+            });
+        }
     }
-    let (shared, proving) = (Arc::clone(shared), Arc::clone(proving));
-    tokio::spawn(async move {
-        prove(&shared, set, task).await;
-        // Dropped only now: whatever the chain says then decides whether to try again.
-        proving.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
-    });
+}
+
+/// Waits until blocks had time to include what was sent.
+async fn settle(shared: &Shared) {
+    let until = shared.parts.chain.height().plus(INCLUSION_BLOCKS);
+    // A chain that stands still is looked at again after the deadline, which is soon enough.
+    let _ = shared.parts.chain.wait_height(until, INCLUSION).await;
 }
 
 async fn commit(shared: Arc<Shared>, set: SetId, task: WindowTask) {
@@ -98,7 +116,10 @@ async fn commit(shared: Arc<Shared>, set: SetId, task: WindowTask) {
             let key = shared.parts.wallet.key();
             let commitment = Commitment::sign(chain.id(), set, task.window, leaf_commitment, key);
             match chain.submit_commitment(commitment).await {
-                Ok(()) => debug!(window = %task.window, "committed"),
+                Ok(()) => {
+                    debug!(window = %task.window, "committed");
+                    settle(&shared).await;
+                }
                 Err(error) => shared.trouble("committing to a window", &error),
             }
         }
@@ -106,8 +127,8 @@ async fn commit(shared: Arc<Shared>, set: SetId, task: WindowTask) {
     }
 }
 
-async fn prove(shared: &Arc<Shared>, set: SetId, task: WindowTask) {
-    let proving = Arc::clone(shared);
+async fn prove(shared: Arc<Shared>, set: SetId, task: WindowTask) {
+    let proving = Arc::clone(&shared);
     let window = task.window;
     let made = tokio::task::spawn_blocking(move || make_proof(&proving, set, &task)).await;
     match made.expect("proving does not panic") {
@@ -117,13 +138,10 @@ async fn prove(shared: &Arc<Shared>, set: SetId, task: WindowTask) {
                 // The window may have closed meanwhile; the debt is answered next.
                 Err(error) => shared.trouble("sending a window's proof", &error),
             }
-            // Wait until a block has it, so that it is not made twice.
-            let state = shared.parts.chain.state();
-            let until = query::head(&state).height.plus(3);
-            let _ = shared.parts.chain.wait_height(until, std::time::Duration::from_secs(60)).await;
+            settle(&shared).await;
         }
         Err(ProofError::Window(window::ProveError::Open { source, .. })) => {
-            give_up(shared, set, window::ProveError::Open { index: 0, source }).await;
+            give_up(&shared, set, window::ProveError::Open { index: 0, source }).await;
         }
         Err(error) => shared.trouble("proving a window", &error),
     }
@@ -159,7 +177,7 @@ fn leaf_commitment(
     task: &WindowTask,
 ) -> Result<Element, window::ProveError<LeafError>> {
     let snapshot = query::snapshot(&shared.parts.chain.state(), set, task.version);
-    let reader = Reader { shared, set, snapshot: snapshot.as_ref() };
+    let reader = Reader { shared, snapshot: snapshot.as_ref() };
     window::commit(&task.terms, |challenge| reader.leaf(challenge))
 }
 
@@ -182,7 +200,7 @@ pub(crate) fn prove_terms(
     let snapshot = query::snapshot(&shared.parts.chain.state(), set, version).ok_or(ProofError::Snapshot)?;
     let tree = SetTree::from_records(&shared.shape, &snapshot.records).map_err(ProofError::Set)?;
     let statement = terms.commit(leaf_commitment);
-    let reader = Reader { shared, set, snapshot: Some(&snapshot) };
+    let reader = Reader { shared, snapshot: Some(&snapshot) };
     let witness = window::prove(&statement, &snapshot.records, &tree, |challenge| reader.open(challenge))
         .map_err(ProofError::Window)?;
     let proof = shared.parts.prover.prove(&Statement::Window(statement), &Witness::from(witness))?;
@@ -202,14 +220,13 @@ pub(crate) fn commit_terms(
     terms: &WindowTerms,
 ) -> Result<Element, window::ProveError<LeafError>> {
     let snapshot = query::snapshot(&shared.parts.chain.state(), set, version);
-    let reader = Reader { shared, set, snapshot: snapshot.as_ref() };
+    let reader = Reader { shared, snapshot: snapshot.as_ref() };
     window::commit(terms, |challenge| reader.leaf(challenge))
 }
 
 /// Finds challenged leaves on disk.
 struct Reader<'a> {
     shared: &'a Shared,
-    set: SetId,
     snapshot: Option<&'a Snapshot>,
 }
 
@@ -258,16 +275,12 @@ impl Reader<'_> {
         let (_, RecordLayout::Bundle(extents)) = self.record(index)? else {
             return Err(LeafError::Record(index));
         };
-        let held = query::pieces(&self.shared.parts.chain.state(), &self.set.provider);
         let mut bundle = Bundle::new();
         let mut found = None;
         for extent in extents {
-            let at = held.iter().find(|held| {
-                held.record == index && held.offset == extent.offset && held.bytes == extent.bytes
-            });
-            let id = at.map(|held| PieceId { deal: held.deal, slot: held.slot });
-            let piece = id.and_then(|id| self.shared.pieces.get(id));
-            let piece = piece.ok_or(LeafError::Piece(index, PieceError::Missing))?;
+            let place = (index, extent.offset, extent.bytes);
+            let id = self.shared.placed(place).ok_or(LeafError::Unknown(index))?;
+            let piece = self.shared.pieces.get(id).ok_or(LeafError::Piece(index, PieceError::Missing))?;
             let entry = BundlePiece { offset: extent.offset, bytes: extent.bytes, comm_p: piece.meta.comm_p };
             bundle.insert(entry).map_err(|_| LeafError::Record(index))?;
             if bundle.piece_at(challenge.leaf).is_some_and(|at| at.offset == extent.offset) {
