@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use hpips_types::{AccountId, Height, TokenAmount, TxId};
+use hpips_types::{AccountId, Height, TokenAmount, TxId, cbor};
 use serde_bytes::ByteBuf;
 
 use crate::block;
@@ -132,7 +132,13 @@ pub fn select(view: &dyn StateView, candidates: Candidates) -> Body {
         .filter(|item| window::check_commitment(view, &constants, height, item).is_ok())
         .map(|item| (item.set, item))
         .collect();
-    body.commitments = commitments.into_values().collect();
+    // The lane has a quarter of the bytes.
+    let mut bytes_left = BODY_BYTES_MAX / 4 - 4_096;
+    for item in commitments.into_values() {
+        let Some(left) = bytes_left.checked_sub(cbor::encode(&item).len()) else { break };
+        bytes_left = left;
+        body.commitments.push(item);
+    }
 
     let mut cost_left = PERMUTATIONS_MAX / 4;
     let proofs: BTreeMap<_, _> = candidates
@@ -145,15 +151,14 @@ pub fn select(view: &dyn StateView, candidates: Candidates) -> Body {
         .map(|item| ((item.set, item.window), item))
         .collect();
     for item in proofs.into_values() {
-        let Some(left) = cost_left.checked_sub(cost::window(&shape)) else { break };
-        cost_left = left;
-        body.proofs.push(item);
-    }
-    // The lane has a quarter of the bytes; leave out from the end what does not fit.
-    while body.encode().len() > BODY_BYTES_MAX / 4 {
-        if body.proofs.pop().is_none() && body.commitments.pop().is_none() {
+        let (Some(cost), Some(bytes)) = (
+            cost_left.checked_sub(cost::window(&shape)),
+            bytes_left.checked_sub(cbor::encode(&item).len()),
+        ) else {
             break;
-        }
+        };
+        (cost_left, bytes_left) = (cost, bytes);
+        body.proofs.push(item);
     }
     select_transactions(view, height, candidates.transactions, &mut body);
     body

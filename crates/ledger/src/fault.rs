@@ -26,15 +26,27 @@ impl Exec<'_> {
             return;
         }
         if row.missed_in_row == self.params().fault_first_windows {
-            for (deal, slot) in self.slots_in(set) {
+            for (deal, slot) in self.judged_slots(set) {
                 self.fine(deal, slot, FineReason::MissedInRow(row.missed_in_row));
             }
         }
-        if row.missed_in_row == self.params().fault_second_windows {
-            for (deal, slot) in self.slots_in(set) {
-                self.lose_slot(deal, slot, LossReason::MissedInRow(row.missed_in_row));
+        self.judge_row(set, row.missed_in_row);
+    }
+
+    /// Takes the slots of a set that missed too many windows in a row.
+    fn judge_row(&mut self, set: SetId, missed_in_row: u64) {
+        if missed_in_row >= self.params().fault_second_windows {
+            for (deal, slot) in self.judged_slots(set) {
+                self.lose_slot(deal, slot, LossReason::MissedInRow(missed_in_row));
             }
         }
+    }
+
+    /// The slots of a set whose pieces were in a window already.
+    fn judged_slots(&self, set: SetId) -> Vec<(DealId, SlotIndex)> {
+        let mut slots = self.slots_in(set);
+        slots.retain(|(deal, index)| self.deal_and_slot(*deal, *index).is_some_and(|(_, slot)| slot.since.is_some()));
+        slots
     }
 
     /// Judges a set by the share it proved of the windows of the last fourteen days, at the end of a day.
@@ -46,7 +58,7 @@ impl Exec<'_> {
         let proven: u64 = row.days.iter().map(|day| day.proven).sum();
         let due: u64 = row.days.iter().map(|day| day.due).sum();
         if proven * 5 < due * 4 {
-            for (deal, slot) in self.slots_in(set) {
+            for (deal, slot) in self.judged_slots(set) {
                 self.lose_slot(deal, slot, LossReason::MissedShare { proven, due });
             }
         }
@@ -161,14 +173,19 @@ impl Exec<'_> {
             pledge.sealed_bytes = pledge.sealed_bytes.saturating_sub(sealed);
             self.put_pledge(from, &pledge);
         }
-        // The window that is open asks for what is lost: it asks nothing any more, and is not paid.
-        let mut row_now = self.set_row(set).unwrap_or(row);
-        if row_now.window.is_some_and(|window| !window.is_proven) {
-            row_now.window = None;
+        // The window that is open asks for what is lost: it asks nothing any more, and is not paid. It counts
+        // as missed, or declaring a little every window would put off the loss of everything else.
+        let mut row = self.set_row(set).unwrap_or(row);
+        if row.window.take_if(|window| !window.is_proven).is_some() {
+            row.missed_in_row += 1;
+            if let Some(today) = row.days.last_mut() {
+                today.due += 1;
+            }
         }
-        self.clear_debt(set, &mut row_now);
-        self.put_set(set, &row_now);
+        self.clear_debt(set, &mut row);
+        self.put_set(set, &row);
         self.state.emit(Event::DeclaredLost { set, records: records.to_vec() });
+        self.judge_row(set, row.missed_in_row);
         Ok(())
     }
 }

@@ -3,7 +3,7 @@
 use hpips_proofs::{ActivationStatement, Beacon, WindowTerms};
 use hpips_types::{
     AccountId, ChainId, Cid, DayIndex, DealId, Height, NetworkParams, ProposalId, RecordIndex, SetId, SlotIndex,
-    TokenAmount, WindowIndex,
+    TokenAmount, View, WindowIndex,
 };
 
 use crate::calendar;
@@ -74,6 +74,22 @@ pub fn ticket(view: &dyn StateView) -> Option<(Height, Beacon)> {
             let CarriedBeacon { signature, .. } = claim::beacon(view, opening)?;
             Some((opening, Beacon::from_signature(signature.as_bytes())))
         })
+}
+
+/// The beacons that a block may carry now: openings of the last four windows without one, oldest first, and
+/// the view whose threshold signature each wants.
+pub fn wanted_beacons(view: &dyn StateView) -> Vec<(Height, View)> {
+    let params = params(view);
+    let height = exec::head(view).height.get();
+    let step = params.offset_blocks;
+    let first = height.saturating_sub(4 * params.window_blocks).next_multiple_of(step);
+    (first..=height)
+        .step_by(usize::try_from(step).expect("genesis bounds it by a window"))
+        .filter_map(|at| {
+            let row = opening(view, Height::new(at)).filter(|row| row.beacon.is_none())?;
+            Some((Height::new(at), View::new(row.view?.get() + params.lag_views)))
+        })
+        .collect()
 }
 
 /// A provider's pledge.

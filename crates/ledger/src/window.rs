@@ -165,7 +165,7 @@ impl Exec<'_> {
 
     /// Windows that open from now on count for the slots whose pieces they contain.
     fn start_counting(&mut self, set: SetId) {
-        let Some(row) = self.set_row(set) else { return };
+        let Some(row) = self.set_row(set).filter(|row| row.is_dirty) else { return };
         for (deal, index) in self.slots_in(set) {
             let Some((deal_row, mut slot)) = self.deal_and_slot(deal, index) else { continue };
             let is_held = matches!(slot.state, crate::rows::SlotState::Held { .. });
