@@ -44,7 +44,6 @@ pub struct Pin {
 pub(crate) struct Pins {
     file: Arc<dyn LayerFile>,
     end: u64,
-    /// Whether the journal may hold something else than `pins`.
     is_poisoned: bool,
     pins: BTreeMap<Cid, (PinKind, String)>,
 }
@@ -123,8 +122,9 @@ impl Pins {
                 if !rest.is_empty() {
                     tracing::warn!(bytes = rest.len(), "cut a torn entry off the journal of pins");
                     file.set_len(sound)?;
-                    file.sync()?;
                 }
+                // The last entries may have reached the file without reaching the disk.
+                file.sync()?;
                 Ok(Self { file, end: sound, is_poisoned: false, pins })
             }
             _ => Self::write_anew(layer, dir, &path, pins),
@@ -151,14 +151,16 @@ impl Pins {
         Ok(Self { file, end, is_poisoned: false, pins })
     }
 
-    /// Pins, replaces or (with `None`) removes; durable once this returns.
+    /// Pins, replaces or (with `None`) removes; durable once this returns. Not to be called when poisoned.
     pub(crate) fn set(&mut self, cid: &Cid, pin: Option<(PinKind, &str)>) -> io::Result<()> {
-        if self.is_poisoned {
-            return Err(io::Error::other("the journal of pins failed before: open the store again"));
-        }
         let bytes = entry(cid, pin);
-        let written = self.file.write_all_at(&bytes, self.end);
-        if let Err(error) = written.and_then(|()| self.file.sync()) {
+        if let Err(error) = self.file.write_all_at(&bytes, self.end) {
+            // Part of the entry may be there: it has to go before anything is said about pins again.
+            let undone = self.file.set_len(self.end).and_then(|()| self.file.sync());
+            self.is_poisoned = undone.is_err();
+            return Err(error);
+        }
+        if let Err(error) = self.file.sync() {
             self.is_poisoned = true;
             return Err(error);
         }
@@ -168,6 +170,11 @@ impl Pins {
             None => drop(self.pins.remove(cid)),
         }
         Ok(())
+    }
+
+    /// Whether the journal may hold something else than what this says.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.is_poisoned
     }
 
     pub(crate) fn get(&self, cid: &Cid) -> Option<Pin> {

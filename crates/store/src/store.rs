@@ -181,7 +181,7 @@ impl Store {
         if name.len() > NAME_BYTES_MAX {
             return Err(WriteError::NameTooLong { got: name.len(), max: NAME_BYTES_MAX });
         }
-        self.pins_mut().set(cid, Some((kind, name))).map_err(|source| self.pins_failed(source))
+        self.pins_to_change()?.set(cid, Some((kind, name))).map_err(|source| self.pins_failed(source))
     }
 
     /// Removes a pin; returns whether there was one.
@@ -189,7 +189,7 @@ impl Store {
     /// # Errors
     /// Failures of the disk.
     pub fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
-        let mut pins = self.pins_mut();
+        let mut pins = self.pins_to_change()?;
         if pins.get(cid).is_none() {
             return Ok(false);
         }
@@ -222,8 +222,13 @@ impl Store {
         Ok(())
     }
 
+    fn pins_to_change(&self) -> Result<MutexGuard<'_, Pins>, WriteError> {
+        let pins = self.pins_mut();
+        if pins.is_poisoned() { Err(WriteError::Poisoned) } else { Ok(pins) }
+    }
+
     fn pins_mut(&self) -> MutexGuard<'_, Pins> {
-        // A panic between journal and memory would have poisoned the journal itself.
+        // Nothing between journal and memory can panic.
         self.inner.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
