@@ -22,7 +22,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("store", &["types", "crypto", "dag", "bitswap"]),
     ("net", &["types", "crypto", "bitswap"]),
     ("prover", &["types", "crypto", "proofs", "circuits"]),
-    ("chain", &["types", "crypto", "ledger", "net", "store"]),
+    ("chain", &["types", "crypto", "proofs", "ledger", "net", "store"]),
     ("client", &[CORES, ADAPTERS]),
     ("provider", &[CORES, ADAPTERS]),
     ("fuse", &["client", "store", "dag", "types"]),

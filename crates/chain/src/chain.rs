@@ -26,7 +26,7 @@ use crate::follower::Follower;
 use crate::light::Evidence;
 use crate::machine::{Machine, OpenError, SubmitError};
 use crate::scheme::{Certificate, CertificateVerifier};
-use crate::state::{AuthState as _, Snapshot, StoreError};
+use crate::state::{AuthState as _, Snapshot, StoreError, StoredBlock};
 use crate::stop::Stop;
 use crate::wire::{
     BLOCKS_TOPIC, CANDIDATE_BYTES_MAX, CANDIDATES_TOPIC, Candidate, REQUEST_BYTES_MAX, RUN_MESSAGE_BYTES_MAX,
@@ -300,7 +300,7 @@ impl Chain {
         self.send(Candidate::Commitment(commitment)).await
     }
 
-    /// As [`Self::submit`], for a window's proof. The proof itself is checked by the validators.
+    /// As [`Self::submit`], for a window's proof, which is verified before it is sent.
     ///
     /// # Errors
     /// [`SubmitError`] by variant.
@@ -381,7 +381,9 @@ impl Chain {
     /// # Errors
     /// [`StoreError`] when the database fails.
     pub fn block(&self, height: Height) -> Result<Option<(Block, Option<Certificate>)>, StoreError> {
-        let Some((block, certificate)) = self.0.machine.store().block(height)? else { return Ok(None) };
+        let Some(StoredBlock { block, certificate }) = self.0.machine.store().block(height)? else {
+            return Ok(None);
+        };
         let block = Block::decode(block.into()).map_err(|_| StoreError::Damaged("block"))?;
         let certificate = certificate.map(|bytes| Certificate::decode(&bytes)).transpose();
         Ok(Some((block, certificate.map_err(|_| StoreError::Damaged("certificate"))?)))
@@ -396,7 +398,9 @@ impl Chain {
         let state = self.state();
         let height = state.height();
         let stored = self.0.machine.store().block(height)?;
-        let Some((block, Some(certificate))) = stored else { return Err(ProveError::NoCertificate(height)) };
+        let Some(StoredBlock { block, certificate: Some(certificate) }) = stored else {
+            return Err(ProveError::NoCertificate(height));
+        };
         Ok(Evidence::new(block, certificate, state.prove(key)))
     }
 

@@ -143,7 +143,7 @@ async fn run(
 ) -> Option<&'static str> {
     let Setup { machine, scheme, net, announcer, .. } = setup;
     let [votes, certificates, fetching, backfill, broadcast]: [Channel; 5] =
-        channels.try_into().ok().expect("as many channels as were opened");
+        channels.try_into().expect("as many channels as were opened");
     let me = public_key(&net.account()).expect("our own key is a key");
     let pace = Duration::from_millis(machine.params().block_ms);
     let cache =

@@ -14,7 +14,7 @@ use tracing::debug;
 use crate::block::{Block, BlockError};
 use crate::machine::Machine;
 use crate::scheme::{Certificate, CertificateError, CertificateVerifier};
-use crate::state::StoreError;
+use crate::state::{StoreError, StoredBlock};
 use crate::wire::{
     BlocksRequest, BlocksResponse, Finality, REQUEST_BYTES_MAX, RUN_BLOCKS_MAX, RUN_BYTES_MAX,
 };
@@ -135,7 +135,7 @@ fn collect(machine: &Arc<Machine>, from: Height) -> Result<BlocksResponse, Store
     let (mut bytes, mut count) = (0, 0);
     let mut height = Height::new(from.get().max(1));
     while height <= tip && count < RUN_BLOCKS_MAX {
-        let Some((block, certificate)) = machine.store().block(height)? else { break };
+        let Some(StoredBlock { block, certificate }) = machine.store().block(height)? else { break };
         if bytes + block.len() > RUN_BYTES_MAX && count > 0 {
             break;
         }

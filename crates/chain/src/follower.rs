@@ -21,7 +21,9 @@ const PEERS_MAX: usize = 1_024;
 /// Messages taken from one author between two ticks.
 const PER_AUTHOR_MAX: u32 = 64;
 /// Deadline of a request for blocks.
-const REQUEST: Duration = Duration::from_secs(10);
+const REQUEST: Duration = Duration::from_secs(5);
+/// Peers asked in one go, so that silent ones do not keep us from listening to gossip.
+const PEERS_ASKED: usize = 4;
 /// Requests to one peer in a row, so that one that answers slowly does not keep us for ever.
 const REQUESTS_MAX: usize = 64;
 
@@ -159,10 +161,10 @@ impl Follower {
         if peers.is_empty() {
             return Ok(());
         }
-        self.turn = self.turn.wrapping_add(1);
+        self.turn = self.turn.wrapping_add(PEERS_ASKED - 1);
         let first = self.turn % peers.len();
         peers.rotate_left(first);
-        for peer in peers {
+        for peer in peers.into_iter().take(PEERS_ASKED) {
             let before = self.machine.height();
             self.catch_up_from(peer).await?;
             if self.machine.height() > before {

@@ -236,7 +236,7 @@ impl Machine {
             return false;
         }
         let stored = self.store.block(block.height()).expect("the chain's database is readable");
-        stored.is_some_and(|(bytes, _)| bytes == block.bytes()[..])
+        stored.is_some_and(|stored| stored.block == block.bytes()[..])
     }
 
     /// Judges a proposed block on the state after its parent; its layer is kept.

@@ -218,3 +218,108 @@ fn insert_lane<T>(
     lane.insert(name, Lane { item, since });
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use hpips_ledger::Body;
+    use hpips_types::TokenAmount;
+
+    use super::*;
+
+    /// A checked transaction of account `from` that pays at most `max_fee`.
+    fn checked(from: u8, nonce: u64, max_fee: u64) -> (Admission, ByteBuf) {
+        let bytes = ByteBuf::from(format!("{from}/{nonce}/{max_fee}").into_bytes());
+        let account = AccountId::new([from; 32]);
+        let admission = Admission {
+            id: Signed::id_of(&bytes),
+            from: account,
+            nonce,
+            expires: Height::new(10),
+            bytes: bytes.len(),
+            tip: TokenAmount::new(max_fee / 2),
+            max_fee: TokenAmount::new(max_fee),
+            signature: hpips_ledger::Statement::Signature {
+                domain: "",
+                account,
+                message: Vec::new(),
+                signature: hpips_types::SignatureBytes::new([0; 64]),
+            },
+        };
+        (admission, bytes)
+    }
+
+    fn insert(pool: &mut Mempool, from: u8, nonce: u64, max_fee: u64) -> Result<(), PoolError> {
+        let (admission, bytes) = checked(from, nonce, max_fee);
+        pool.insert(&admission, bytes)
+    }
+
+    fn waiting(pool: &Mempool) -> Vec<String> {
+        let bytes = pool.transactions(usize::MAX).into_iter();
+        bytes.map(|bytes| String::from_utf8(bytes).unwrap()).collect()
+    }
+
+    #[test]
+    fn accounts_stand_by_tip_and_their_transactions_by_nonce() {
+        let mut pool = Mempool::default();
+        for (from, nonce, max_fee) in [(1, 1, 10), (2, 0, 50), (1, 0, 20), (3, 7, 30)] {
+            insert(&mut pool, from, nonce, max_fee).unwrap();
+        }
+        assert_eq!(waiting(&pool), ["2/0/50", "3/7/30", "1/0/20", "1/1/10"]);
+        assert_eq!(pool.transactions(12).len(), 2);
+        assert_eq!(pool.next_nonce(&AccountId::new([1; 32]), 0), 2);
+        assert_eq!(pool.next_nonce(&AccountId::new([3; 32]), 0), 0, "a gap is not bridged");
+    }
+
+    #[test]
+    fn a_replacement_pays_a_tenth_more() {
+        let mut pool = Mempool::default();
+        insert(&mut pool, 1, 0, 100).unwrap();
+        for (max_fee, expected) in [
+            (100, Err(PoolError::Known)),
+            (99, Err(PoolError::Underpriced)),
+            (109, Err(PoolError::Underpriced)),
+            (110, Ok(())),
+        ] {
+            assert_eq!(insert(&mut pool, 1, 0, max_fee), expected, "{max_fee}");
+        }
+        assert_eq!((waiting(&pool), pool.len(), pool.bytes), (vec!["1/0/110".to_owned()], 1, 7));
+    }
+
+    #[test]
+    fn queues_are_bounded_and_blocks_empty_them() {
+        let mut pool = Mempool::default();
+        for nonce in 0..64 {
+            insert(&mut pool, 1, nonce, 100).unwrap();
+        }
+        assert_eq!(insert(&mut pool, 1, 64, 100), Err(PoolError::AccountFull));
+        insert(&mut pool, 2, 5, 100).unwrap();
+        pool.forget(Height::new(3), &Body::default(), [(AccountId::new([1; 32]), 60)]);
+        assert_eq!(pool.len(), 5);
+        pool.forget(Height::new(10), &Body::default(), []);
+        assert_eq!((pool.len(), pool.bytes, pool.accounts.len()), (0, 0, 0), "expired");
+    }
+
+    #[test]
+    fn the_lane_is_bounded_by_provider() {
+        let mut pool = Mempool::default();
+        let commitment = |provider: u8, window: u64| Commitment {
+            chain: hpips_types::ChainId::new([0; 32]),
+            set: SetId { provider: AccountId::new([provider; 32]), number: 0 },
+            window: WindowIndex::new(window),
+            leaf_commitment: hpips_proofs::Element::ZERO,
+            signature: hpips_types::SignatureBytes::new([0; 64]),
+        };
+        let now = Height::new(1);
+        for window in 0..256 {
+            pool.insert_commitment(commitment(1, window), now).unwrap();
+        }
+        assert_eq!(pool.insert_commitment(commitment(1, 256), now), Err(PoolError::Full));
+        assert_eq!(pool.insert_commitment(commitment(1, 3), now), Err(PoolError::Known));
+        pool.insert_commitment(commitment(2, 0), now).unwrap();
+        let body = Body { commitments: vec![commitment(2, 0)], ..Body::default() };
+        pool.forget(Height::new(2), &body, []);
+        assert_eq!(pool.commitments().len(), 256);
+        pool.forget(Height::new(3_000), &Body::default(), []);
+        assert!(pool.commitments().is_empty());
+    }
+}

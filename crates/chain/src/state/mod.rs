@@ -6,7 +6,7 @@ mod tables;
 mod tree;
 
 pub(crate) use layer::{Layer, Layers};
-pub(crate) use store::{Commit, Head, StateStore};
+pub(crate) use store::{Commit, Head, StateStore, StoredBlock};
 pub use store::{Snapshot, StoreError};
 pub use tree::{StateProof, StateProofError};
 

@@ -72,6 +72,13 @@ pub(crate) struct Commit<'a> {
     pub(crate) transactions: &'a [(TxId, Vec<u8>)],
 }
 
+/// A finalized block as stored.
+pub(crate) struct StoredBlock {
+    pub(crate) block: Vec<u8>,
+    /// Its own certificate; a block finalized through a descendant has none.
+    pub(crate) certificate: Option<Vec<u8>>,
+}
+
 /// The database. One writer, any number of snapshots.
 pub(crate) struct StateStore {
     database: Database,
@@ -87,27 +94,24 @@ impl StateStore {
         genesis_head: impl FnOnce(Sha256Digest) -> Head,
     ) -> Result<Self, StoreError> {
         let database = Database::builder().set_cache_size(CACHE_BYTES).create(path)?;
-        let known = {
-            let write = database.begin_write()?;
-            let found = {
-                let meta = write.open_table(META)?;
-                let chain = meta.get("chain")?.map(|row| row.value().to_vec());
-                chain
-            };
-            write.abort()?;
-            found
-        };
-        match known {
+        match Self::chain_of(&database)? {
             None => Self::create(&database, chain, genesis, genesis_head)?,
-            Some(bytes) => {
-                let found = ChainId::from_slice(&bytes).ok_or(StoreError::Damaged("chain id"))?;
-                if found != chain {
-                    return Err(StoreError::OtherChain { found, expected: chain });
-                }
-            }
+            Some(found) if found == chain => {}
+            Some(found) => return Err(StoreError::OtherChain { found, expected: chain }),
         }
         let newest = RwLock::new(Snapshot::take(&database)?);
         Ok(Self { database, newest })
+    }
+
+    /// The chain a database belongs to; `None` for a new one.
+    fn chain_of(database: &Database) -> Result<Option<ChainId>, StoreError> {
+        let meta = match database.begin_read()?.open_table(META) {
+            Ok(meta) => meta,
+            Err(redb::TableError::TableDoesNotExist(_)) => return Ok(None),
+            Err(error) => return Err(error.into()),
+        };
+        let row = meta.get("chain")?.ok_or(StoreError::Damaged("no chain id"))?;
+        ChainId::from_slice(row.value()).map(Some).ok_or(StoreError::Damaged("chain id"))
     }
 
     fn create(
@@ -176,13 +180,13 @@ impl StateStore {
     }
 
     /// A finalized block and its own certificate, as stored.
-    pub(crate) fn block(&self, height: Height) -> Result<Option<(Vec<u8>, Option<Vec<u8>>)>, StoreError> {
+    pub(crate) fn block(&self, height: Height) -> Result<Option<StoredBlock>, StoreError> {
         let read = self.database.begin_read()?;
         let Some(block) = read.open_table(BLOCKS)?.get(height.get())?.map(|row| row.value().to_vec()) else {
             return Ok(None);
         };
         let certificate = read.open_table(CERTIFICATES)?.get(height.get())?.map(|row| row.value().to_vec());
-        Ok(Some((block, certificate)))
+        Ok(Some(StoredBlock { block, certificate }))
     }
 
     /// How a transaction of a finalized block ended.
@@ -423,7 +427,7 @@ mod tests {
         assert_eq!((store.snapshot().height(), store.seeds().unwrap().len()), (Height::new(2), 2));
         assert_eq!(store.transaction(&TxId::new([7; 32])).unwrap().unwrap().height, Height::new(2));
         assert_eq!(store.transaction(&TxId::new([8; 32])).unwrap(), None);
-        assert_eq!(store.block(Height::new(1)).unwrap().unwrap().0, b"block");
+        assert_eq!(store.block(Height::new(1)).unwrap().unwrap().block, b"block");
         assert!(store.block(Height::new(3)).unwrap().is_none());
         drop(store);
         assert!(matches!(open(&path, 2), Err(StoreError::OtherChain { .. })));

@@ -52,7 +52,7 @@ fn the_engine_reads_what_it_wrote_and_nothing_longer() {
     let small = block(vec![vec![7; 100]]);
     let encoded = small.encode();
     assert_eq!(encoded.len(), small.encode_size());
-    assert_eq!(Block::decode(encoded.as_ref().to_vec().into()).is_err(), true, "framing is not the block");
+    assert!(Block::decode(encoded.as_ref().to_vec().into()).is_err(), "framing is not the block");
     let again = <Block as commonware_codec::DecodeExt<()>>::decode(encoded).unwrap();
     assert_eq!(again, small);
     assert!(small.encode_size() <= Block::max_encode_size(&()));
