@@ -7,6 +7,7 @@ use crate::event::{Event, PayReason};
 use crate::exec::Exec;
 use crate::money::{self, SCALE_BITS, Wide, mul_div, mul_scaled};
 use crate::rows::{Account, Fund, Head};
+use crate::state::{StateView, read};
 use crate::tables;
 
 /// Below so many circulating nano the coin holders' tenth is carried: a rate over almost nobody would give
@@ -27,13 +28,19 @@ pub(crate) fn with_share(mut account: Account, head: &Head) -> (Account, TokenAm
     (account, share)
 }
 
+/// An account of a state whose head is given; one that was never used has nothing and no part in earlier
+/// rewards.
+pub(crate) fn account_of(view: &dyn StateView, head: &Head, id: &AccountId) -> Account {
+    read(view, &tables::account(id)).unwrap_or(Account { checkpoint: head.holder_rate, ..Account::default() })
+}
+
 impl Exec<'_> {
-    /// The account, with its share drawn. A new account starts here and has no part in earlier rewards.
+    /// The account, with its share drawn.
     pub(crate) fn account(&mut self, id: &AccountId) -> Account {
-        let Some(account) = self.state.read::<Account>(&tables::account(id)) else {
-            return Account { checkpoint: self.head.holder_rate, ..Account::default() };
-        };
-        let (account, share) = with_share(account, &self.head);
+        let (account, share) = with_share(account_of(&self.state, &self.head, id), &self.head);
+        if share == TokenAmount::ZERO {
+            return account;
+        }
         self.head.holder_pool = money::sub(self.head.holder_pool, share);
         self.head.circulating = money::add(self.head.circulating, share);
         self.state.put(tables::account(id), &account);

@@ -11,8 +11,7 @@ use crate::event::Event;
 use crate::exec::{self, Exec};
 use crate::fee::{self, OWED_BYTES_MAX, Payment, TRANSACTION_BYTES_MAX};
 use crate::operation::Operation;
-use crate::rows::Account;
-use crate::state::{self, Changes, Key, StateView};
+use crate::state::{Changes, Key, StateView};
 use crate::statement::{Statement, Verdicts};
 use crate::tables;
 use crate::transaction::Signed;
@@ -295,12 +294,6 @@ impl Exec<'_> {
             Operation::EndDeal { deal } => self.end_deal(from, *deal),
         }
     }
-}
-
-/// The account a transaction would be admitted with, for those who check ahead of a block.
-pub(crate) fn account_of(view: &dyn StateView, id: &hpips_types::AccountId) -> Account {
-    let head = exec::head(view);
-    state::read(view, &tables::account(id)).unwrap_or(Account { checkpoint: head.holder_rate, ..Account::default() })
 }
 
 /// The height a transaction sent now can first stand in.

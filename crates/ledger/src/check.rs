@@ -51,14 +51,15 @@ pub fn check_tx(view: &dyn StateView, bytes: &[u8]) -> Result<Admission, Refused
     if transaction.chain != constants.chain {
         return Err(Refused::Chain(transaction.chain));
     }
-    let mut account = block::account_of(view, &transaction.from);
+    let head = exec::head(view);
+    let mut account = account::account_of(view, &head, &transaction.from);
     let expected = account.nonce;
     if transaction.nonce < expected || transaction.nonce - expected > NONCES_AHEAD_MAX {
         return Err(Refused::Nonce { got: transaction.nonce, expected });
     }
     account.nonce = transaction.nonce;
     let height = block::next_height(view);
-    fee::admit(&exec::head(view), &account, transaction, bytes.len(), height)?;
+    fee::admit(&head, &account, transaction, bytes.len(), height)?;
     Ok(Admission {
         id: Signed::id_of(bytes),
         from: transaction.from,
@@ -178,7 +179,7 @@ fn select_transactions(view: &dyn StateView, height: Height, candidates: Vec<Vec
             continue;
         }
         let account =
-            accounts.entry(transaction.from).or_insert_with(|| block::account_of(view, &transaction.from));
+            accounts.entry(transaction.from).or_insert_with(|| account::account_of(view, &head, &transaction.from));
         let Ok(payment) = fee::admit(&head, account, transaction, bytes.len(), height) else { continue };
         let cost: u64 = transaction.ops.iter().map(|op| cost::operation(&shape, op)).sum();
         let owed = if matches!(payment, Payment::Owed { .. }) { bytes.len() } else { 0 };

@@ -3,18 +3,17 @@
 use hpips_placement::{Candidate, draw_apart};
 use hpips_proofs::Beacon;
 use hpips_proofs::piece::{PIECE_BYTES_MAX, billed_bytes};
-use hpips_types::{AccountId, Height, NetworkParams, ProposalId, SlotIndex, TokenAmount};
+use hpips_types::{AccountId, NetworkParams, ProposalId, SlotIndex, TokenAmount};
 
-use crate::account::with_share;
-use crate::block;
+use crate::account::{account_of, with_share};
 use crate::error::Failure;
 use crate::event::{Event, ProposalEnd};
-use crate::exec::{self, Exec};
+use crate::exec::Exec;
 use crate::money;
 use crate::operation::{Propose, SLOTS_MAX};
 use crate::piece::{bundle_bytes_max, bundle_set};
 use crate::receipt::SignedRefusal;
-use crate::rows::{DrawRow, Due, Fund, Holder, PledgeRow, ProposalRow, SetRow, Waiting};
+use crate::rows::{DrawRow, Due, Fund, Head, Holder, PledgeRow, ProposalRow, SetRow, Waiting};
 use crate::state::{StateView, read};
 use crate::tables;
 
@@ -89,17 +88,18 @@ impl Market {
     }
 }
 
-/// The free space of a provider that may be drawn at a height, and the coins it may lock; `None` for one that
-/// may not.
+/// The free space of a provider that may be drawn now, and the coins it may lock; `None` for one that may not.
+///
+/// `head` is given and not read: while a block is applied, the state's own head row is the parent's.
 fn capacity(
     view: &dyn StateView,
     params: &NetworkParams,
-    height: Height,
+    head: &Head,
     provider: &AccountId,
 ) -> Option<(PledgeRow, u64, TokenAmount)> {
     let pledge: PledgeRow = read(view, &tables::pledge(provider))?;
     let set: SetRow = read(view, &tables::set(bundle_set(provider)))?;
-    if pledge.is_leaving || pledge.closed_until > height || set.debt.is_some() || set.missed_in_row > 0 {
+    if pledge.is_leaving || pledge.closed_until > head.height || set.debt.is_some() || set.missed_in_row > 0 {
         return None;
     }
     let open = pledge
@@ -107,7 +107,7 @@ fn capacity(
         .open_bytes
         .min(pledge.sealed_bytes.saturating_mul(params.open_per_sealed))
         .min(bundle_bytes_max(params.set_records()));
-    let (account, _) = with_share(block::account_of(view, provider), &exec::head(view));
+    let (account, _) = with_share(account_of(view, head, provider), head);
     let coins = account
         .balance
         .saturating_sub(FEE_RESERVE)
@@ -120,11 +120,11 @@ fn capacity(
 pub(crate) fn offer_of(
     view: &dyn StateView,
     params: &NetworkParams,
-    height: Height,
+    head: &Head,
     provider: &AccountId,
     slot: &SlotTerms,
 ) -> Option<Offer> {
-    let (pledge, free, coins) = capacity(view, params, height, provider)?;
+    let (pledge, free, coins) = capacity(view, params, head, provider)?;
     let ask = pledge.terms.ask;
     let billed = billed_bytes(params, slot.bytes);
     let needs = collateral_of(params, ask, slot.ask_max, slot.bytes, slot.k);
@@ -143,13 +143,13 @@ pub(crate) struct SlotTerms {
 }
 
 /// Everyone who could take a slot of a proposal.
-pub(crate) fn market(view: &dyn StateView, params: &NetworkParams, height: Height, terms: &Propose) -> Market {
+pub(crate) fn market(view: &dyn StateView, params: &NetworkParams, head: &Head, terms: &Propose) -> Market {
     let bytes = terms.piece_bytes.iter().copied().max().unwrap_or(0);
     let slot = SlotTerms { bytes, ask_max: terms.ask_max, k: terms.k };
     let providers: Vec<AccountId> = read(view, &tables::providers()).unwrap_or_default();
     let mut market = Market::default();
     for provider in providers {
-        let Some(offer) = offer_of(view, params, height, &provider, &slot) else { continue };
+        let Some(offer) = offer_of(view, params, head, &provider, &slot) else { continue };
         market.free_bytes += u128::from(offer.free_bytes);
         if offer.ask <= terms.ask_max {
             market.admitted_bytes += u128::from(offer.free_bytes);
@@ -214,7 +214,7 @@ impl Exec<'_> {
     /// The beacon is there: draw.
     pub(crate) fn draw_holders(&mut self, id: ProposalId, seed: &Beacon) {
         let Some(mut row) = self.proposal_row(id) else { return };
-        let market = market(&self.state, self.params(), self.height, &row.terms);
+        let market = market(&self.state, self.params(), &self.head, &row.terms);
         if !market.admits() {
             return self.drop_proposal(id, ProposalEnd::CeilingTooLow);
         }
@@ -316,7 +316,7 @@ impl Exec<'_> {
                 return Err(Failure::NoCandidate);
             }
             let spare = draw.spares.remove(0);
-            let offer = offer_of(&self.state, self.params(), self.height, &spare, &slot_terms);
+            let offer = offer_of(&self.state, self.params(), &self.head, &spare, &slot_terms);
             if offer.is_some_and(|offer| offer.ask <= terms.ask_max) {
                 break self.take_holder(&spare, &terms, bytes)?;
             }

@@ -47,7 +47,7 @@ pub fn params(view: &dyn StateView) -> NetworkParams {
 /// An account; one that was never used has nothing.
 pub fn account(view: &dyn StateView, id: &AccountId) -> AccountView {
     let head = exec::head(view);
-    let account = crate::block::account_of(view, id);
+    let account = crate::account::account_of(view, &head, id);
     let (account, _) = crate::account::with_share(account, &head);
     AccountView { balance: account.balance, nonce: account.nonce, owed: account.owed }
 }
@@ -268,7 +268,7 @@ pub fn offers(view: &dyn StateView, provider: &AccountId) -> Vec<(DealId, SlotIn
 /// What a proposal would meet if it were drawn now.
 pub fn quote(view: &dyn StateView, terms: &Propose) -> Quote {
     let constants = exec::constants(view);
-    let market = proposal::market(view, &constants.params, exec::head(view).height, terms);
+    let market = proposal::market(view, &constants.params, &exec::head(view), terms);
     let windows = terms.term_windows;
     let billed = |bytes: u64| hpips_proofs::piece::billed_bytes(&constants.params, bytes);
     let price = |ask| {

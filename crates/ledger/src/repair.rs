@@ -100,7 +100,7 @@ impl Exec<'_> {
         providers
             .iter()
             .filter(|provider| !deal.held.contains(provider))
-            .filter_map(|provider| offer_of(&self.state, self.params(), self.height, provider, &terms))
+            .filter_map(|provider| offer_of(&self.state, self.params(), &self.head, provider, &terms))
             .filter(|offer| offer.ask <= deal.ask_max && !operators.contains(&offer.operator))
             .collect()
     }

@@ -139,7 +139,7 @@ fn coin_holders_share_in_proportion_and_rest_is_carried() {
                     _ => 0,
                 })
                 .sum();
-            sim.balance(who).get() + 0 - fees[who].get() - led
+            sim.balance(who).get() - fees[who].get() - led
         })
         .collect();
     let all: u64 = sim.log.iter().map(|(_, event)| match event {

@@ -217,7 +217,7 @@ fn who_proves_too_little_over_fourteen_days_loses_its_slots() {
     // Misses every third window, so never two in a row.
     for _ in 0..40 * 16 {
         let window = query::open_window(&sim.state, set).map_or(0, |task| task.window.get());
-        if window % 3 == 0 {
+        if window.is_multiple_of(3) {
             sim.alive.remove(&who);
         } else {
             sim.alive.insert(who);
