@@ -108,7 +108,12 @@ impl Exec<'_> {
     }
 
     /// `Operation::Transfer`.
-    pub(crate) fn transfer(&mut self, from: &AccountId, to: &AccountId, amount: TokenAmount) -> Result<(), Failure> {
+    pub(crate) fn transfer(
+        &mut self,
+        from: &AccountId,
+        to: &AccountId,
+        amount: TokenAmount,
+    ) -> Result<(), Failure> {
         if amount == TokenAmount::ZERO {
             return Err(Failure::Range);
         }

@@ -158,9 +158,17 @@ fn plan(view: &dyn StateView, ctx: &BlockContext, body: &Body) -> Result<Plan, I
                 start..statements.len()
             }));
         }
-        transactions.push(PlannedTransaction { id: Signed::id_of(bytes), bytes: bytes.len(), signed, signature, ops });
+        transactions.push(PlannedTransaction {
+            id: Signed::id_of(bytes),
+            bytes: bytes.len(),
+            signed,
+            signature,
+            ops,
+        });
     }
-    for (got, max) in [(transaction_cost, PERMUTATIONS_MAX / 4 * 3), (lane_cost + transaction_cost, PERMUTATIONS_MAX)] {
+    for (got, max) in
+        [(transaction_cost, PERMUTATIONS_MAX / 4 * 3), (lane_cost + transaction_cost, PERMUTATIONS_MAX)]
+    {
         if got > max {
             return Err(Invalid::TooCostly { got, max });
         }
@@ -269,13 +277,27 @@ impl Exec<'_> {
                 break;
             }
         }
-        if failure.is_some() { self.revert() } else { self.commit() }
-        self.state.emit(Event::Executed { id: planned.id, from: transaction.from, fee: payment.total(), failure });
+        if failure.is_some() {
+            self.revert()
+        } else {
+            self.commit()
+        }
+        self.state.emit(Event::Executed {
+            id: planned.id,
+            from: transaction.from,
+            fee: payment.total(),
+            failure,
+        });
         Ok(payment)
     }
 
     /// One operation. `is_true`: whether all statements it rests on are.
-    fn operate(&mut self, from: &hpips_types::AccountId, op: &Operation, is_true: bool) -> Result<(), Failure> {
+    fn operate(
+        &mut self,
+        from: &hpips_types::AccountId,
+        op: &Operation,
+        is_true: bool,
+    ) -> Result<(), Failure> {
         match op {
             Operation::Transfer { to, amount } => self.transfer(from, to, *amount),
             Operation::Pledge(terms) => self.pledge(from, terms),

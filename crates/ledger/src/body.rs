@@ -1,10 +1,10 @@
 //! The body of a chain block: beacons, the lane of commitments and proofs, transactions.
 
+use hpips_crypto::sign::SecretKey;
 use hpips_proofs::{Element, ProofBytes};
 use hpips_types::{
     AccountId, ChainId, Height, SetId, SignatureBytes, ThresholdSignature, View, WindowIndex, cbor,
 };
-use hpips_crypto::sign::SecretKey;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
 
@@ -95,7 +95,13 @@ struct CommitmentMessage {
 
 impl Commitment {
     /// Signs as the provider of the set.
-    pub fn sign(chain: ChainId, set: SetId, window: WindowIndex, leaf_commitment: Element, key: &SecretKey) -> Self {
+    pub fn sign(
+        chain: ChainId,
+        set: SetId,
+        window: WindowIndex,
+        leaf_commitment: Element,
+        key: &SecretKey,
+    ) -> Self {
         let message = cbor::encode(&CommitmentMessage { chain, set, window, leaf_commitment });
         Self { chain, set, window, leaf_commitment, signature: key.sign(COMMITMENT_DOMAIN, &message) }
     }

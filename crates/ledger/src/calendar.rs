@@ -44,7 +44,9 @@ impl Exec<'_> {
         let mut opening: Opening = self.state.read(&key).unwrap_or_default();
         opening.view = Some(view);
         self.state.put(key, &opening);
-        let Some(old) = height.checked_sub(OPENING_WINDOWS * self.params().window_blocks + step) else { return };
+        let Some(old) = height.checked_sub(OPENING_WINDOWS * self.params().window_blocks + step) else {
+            return;
+        };
         let key = tables::opening(Height::new(old / step * step));
         let Some(opening) = self.state.read::<Opening>(&key) else { return };
         self.state.delete(key);
@@ -165,7 +167,11 @@ mod tests {
             for offset in [0, params.offset_blocks, window - params.offset_blocks] {
                 for index in 0..3 * days {
                     let closes = Height::new((index + 1) * window + offset);
-                    assert_eq!(booking_day(&params, closes).get(), index / days, "window {index}, offset {offset}");
+                    assert_eq!(
+                        booking_day(&params, closes).get(),
+                        index / days,
+                        "window {index}, offset {offset}"
+                    );
                 }
             }
             for day in 0..3 {

@@ -152,10 +152,9 @@ pub fn select(view: &dyn StateView, candidates: Candidates) -> Body {
         .map(|item| ((item.set, item.window), item))
         .collect();
     for item in proofs.into_values() {
-        let (Some(cost), Some(bytes)) = (
-            cost_left.checked_sub(cost::window(&shape)),
-            bytes_left.checked_sub(cbor::encode(&item).len()),
-        ) else {
+        let (Some(cost), Some(bytes)) =
+            (cost_left.checked_sub(cost::window(&shape)), bytes_left.checked_sub(cbor::encode(&item).len()))
+        else {
             break;
         };
         (cost_left, bytes_left) = (cost, bytes);
@@ -178,15 +177,18 @@ fn select_transactions(view: &dyn StateView, height: Height, candidates: Vec<Vec
         if transaction.chain != constants.chain {
             continue;
         }
-        let account =
-            accounts.entry(transaction.from).or_insert_with(|| account::account_of(view, &head, &transaction.from));
+        let account = accounts
+            .entry(transaction.from)
+            .or_insert_with(|| account::account_of(view, &head, &transaction.from));
         let Ok(payment) = fee::admit(&head, account, transaction, bytes.len(), height) else { continue };
         let cost: u64 = transaction.ops.iter().map(|op| cost::operation(&shape, op)).sum();
         let owed = if matches!(payment, Payment::Owed { .. }) { bytes.len() } else { 0 };
         // Each byte string in a list costs its header too.
-        let (Some(bytes_now), Some(owed_now), Some(cost_now)) =
-            (bytes_left.checked_sub(bytes.len() + 5), owed_left.checked_sub(owed), cost_left.checked_sub(cost))
-        else {
+        let (Some(bytes_now), Some(owed_now), Some(cost_now)) = (
+            bytes_left.checked_sub(bytes.len() + 5),
+            owed_left.checked_sub(owed),
+            cost_left.checked_sub(cost),
+        ) else {
             continue;
         };
         (bytes_left, owed_left, cost_left) = (bytes_now, owed_now, cost_now);
@@ -212,7 +214,9 @@ fn money_of(transaction: &crate::transaction::Transaction) -> TokenAmount {
     let most = |op: &Operation| match op {
         Operation::Transfer { amount, .. } => *amount,
         Operation::Renew { price_max, .. } => *price_max,
-        Operation::Propose(_) | Operation::ActivateDeal(_) | Operation::ClaimRepair { .. } => TokenAmount::SUPPLY,
+        Operation::Propose(_) | Operation::ActivateDeal(_) | Operation::ClaimRepair { .. } => {
+            TokenAmount::SUPPLY
+        }
         Operation::Pledge(_)
         | Operation::Unpledge {}
         | Operation::PreCommit(_)

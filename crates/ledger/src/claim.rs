@@ -1,7 +1,9 @@
 //! Statements as they follow from the state a block builds on. Nothing in an item says what it claims; the
 //! chain does.
 
-use hpips_proofs::{ActivationStatement, Beacon, Entry, SealedSector, SectorId, Statement as Claim, WindowTerms};
+use hpips_proofs::{
+    ActivationStatement, Beacon, Entry, SealedSector, SectorId, Statement as Claim, WindowTerms,
+};
 use hpips_types::{AccountId, DealId, Height, SetId, SlotIndex, ThresholdSignature};
 
 use crate::body::WindowProof;
@@ -9,7 +11,9 @@ use crate::error::{Failure, LaneFault};
 use crate::exec;
 use crate::operation::{Operation, PreCommit};
 use crate::receipt::{RECEIPT_DOMAIN, REFUSAL_DOMAIN};
-use crate::rows::{BatchRow, CarriedBeacon, Constants, Opening, OpenWindow, PledgeRow, SetRow, Slot, SlotState, Snapshot};
+use crate::rows::{
+    BatchRow, CarriedBeacon, Constants, OpenWindow, Opening, PledgeRow, SetRow, Slot, SlotState, Snapshot,
+};
 use crate::state::{StateView, read};
 use crate::statement::Statement;
 use crate::tables;
@@ -159,9 +163,8 @@ pub(crate) fn operation(
             if claims.len() != proofs.len() {
                 return Err(Failure::Range);
             }
-            let statement = |(claim, proof): (ActivationStatement, &hpips_proofs::ProofBytes)| Statement::Proof {
-                claim: Box::new(Claim::Activation(claim)),
-                proof: *proof,
+            let statement = |(claim, proof): (ActivationStatement, &hpips_proofs::ProofBytes)| {
+                Statement::Proof { claim: Box::new(Claim::Activation(claim)), proof: *proof }
             };
             Ok(claims.into_iter().zip(proofs).map(statement).collect())
         }

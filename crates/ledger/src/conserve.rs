@@ -27,7 +27,8 @@ fn coins(key: &[u8], value: &[u8]) -> u128 {
     } else if key.starts_with(tables::PROPOSAL) {
         let proposal: ProposalRow = row(value);
         let holders = proposal.draw.into_iter().flat_map(|draw| draw.holders);
-        u128::from(proposal.deposit.get()) + holders.map(|holder| u128::from(holder.collateral.get())).sum::<u128>()
+        u128::from(proposal.deposit.get())
+            + holders.map(|holder| u128::from(holder.collateral.get())).sum::<u128>()
     } else if key.starts_with(tables::DAY) {
         let day: Day = row(value);
         sum(&[day.coin_holders, day.reward_left])

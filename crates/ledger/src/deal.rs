@@ -59,7 +59,9 @@ impl Exec<'_> {
             deleted: None,
         };
         let mut left_out = Vec::new();
-        for (index, (mut slot, holder)) in (0..=u16::MAX).map(SlotIndex::new).zip(slots.into_iter().zip(&draw.holders)) {
+        for (index, (mut slot, holder)) in
+            (0..=u16::MAX).map(SlotIndex::new).zip(slots.into_iter().zip(&draw.holders))
+        {
             if matches!(slot.state, SlotState::Held { .. }) {
                 let (record, offset) =
                     self.enter_piece(&holder.provider, slot.bytes, slot.comm_p, (id, index))?;
@@ -130,39 +132,44 @@ impl Exec<'_> {
         for signed in &activation.receipts {
             let receipt = &signed.receipt;
             let holder = &draw.holders[usize::from(receipt.slot.get())];
-            let state =
-                SlotState::Held { provider: holder.provider, record: Default::default(), offset: 0 };
-            slots.push((receipt.slot, Slot {
-                bytes: receipt.bytes,
-                comm_p: receipt.comm_p,
-                blake3: receipt.blake3,
-                state,
-                escrow: price(holder.ask, receipt.bytes),
-                collateral: holder.collateral,
-                repair_pot: TokenAmount::ZERO,
-                ask: holder.ask,
-                windows_before: 0,
-                since: None,
-                paid: TokenAmount::ZERO,
-                failures: 0,
-            }));
+            let state = SlotState::Held { provider: holder.provider, record: Default::default(), offset: 0 };
+            slots.push((
+                receipt.slot,
+                Slot {
+                    bytes: receipt.bytes,
+                    comm_p: receipt.comm_p,
+                    blake3: receipt.blake3,
+                    state,
+                    escrow: price(holder.ask, receipt.bytes),
+                    collateral: holder.collateral,
+                    repair_pot: TokenAmount::ZERO,
+                    ask: holder.ask,
+                    windows_before: 0,
+                    since: None,
+                    paid: TokenAmount::ZERO,
+                    failures: 0,
+                },
+            ));
         }
         for left in &activation.left_out {
             let bytes = terms.piece_bytes[usize::from(left.slot.get())];
-            slots.push((left.slot, Slot {
-                bytes,
-                comm_p: left.comm_p,
-                blake3: left.blake3,
-                state: SlotState::Lost {},
-                escrow: price(terms.ask_max, bytes),
-                collateral: TokenAmount::ZERO,
-                repair_pot: repair_price(params, terms.ask_max, bytes, terms.k),
-                ask: terms.ask_max,
-                windows_before: 0,
-                since: None,
-                paid: TokenAmount::ZERO,
-                failures: 0,
-            }));
+            slots.push((
+                left.slot,
+                Slot {
+                    bytes,
+                    comm_p: left.comm_p,
+                    blake3: left.blake3,
+                    state: SlotState::Lost {},
+                    escrow: price(terms.ask_max, bytes),
+                    collateral: TokenAmount::ZERO,
+                    repair_pot: repair_price(params, terms.ask_max, bytes, terms.k),
+                    ask: terms.ask_max,
+                    windows_before: 0,
+                    since: None,
+                    paid: TokenAmount::ZERO,
+                    failures: 0,
+                },
+            ));
         }
         slots.sort_by_key(|(index, _)| *index);
         slots.into_iter().map(|(_, slot)| slot).collect()

@@ -85,7 +85,9 @@ pub enum Invalid {
         max: u64,
     },
     /// Heights are consecutive and views ascend.
-    #[error("block at height {height}, view {view} does not follow height {parent_height}, view {parent_view}")]
+    #[error(
+        "block at height {height}, view {view} does not follow height {parent_height}, view {parent_view}"
+    )]
     Position {
         /// Height given.
         height: Height,

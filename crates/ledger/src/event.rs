@@ -1,7 +1,8 @@
 //! What a block did, for nodes, wallets and `earnings --why`.
 
 use hpips_types::{
-    AccountId, DayIndex, DealId, Height, ProposalId, RecordIndex, SetId, SlotIndex, TokenAmount, TxId, WindowIndex,
+    AccountId, DayIndex, DealId, Height, ProposalId, RecordIndex, SetId, SlotIndex, TokenAmount, TxId,
+    WindowIndex,
 };
 use serde::{Deserialize, Serialize};
 

@@ -1,7 +1,7 @@
 //! Faults: what missed windows cost, how a slot is lost, how damage is declared.
 
-use hpips_proofs::piece::billed_bytes;
 use hpips_proofs::Record;
+use hpips_proofs::piece::billed_bytes;
 use hpips_types::{AccountId, DealId, RecordIndex, SetId, SlotIndex, TokenAmount};
 
 use crate::error::Failure;
@@ -45,7 +45,9 @@ impl Exec<'_> {
     /// The slots of a set whose pieces were in a window already.
     fn judged_slots(&self, set: SetId) -> Vec<(DealId, SlotIndex)> {
         let mut slots = self.slots_in(set);
-        slots.retain(|(deal, index)| self.deal_and_slot(*deal, *index).is_some_and(|(_, slot)| slot.since.is_some()));
+        slots.retain(|(deal, index)| {
+            self.deal_and_slot(*deal, *index).is_some_and(|(_, slot)| slot.since.is_some())
+        });
         slots
     }
 
@@ -87,8 +89,8 @@ impl Exec<'_> {
     /// Ends a holder's tenure: it is paid for what it proved, its piece leaves the bundle, its space is free
     /// again. The collateral is still in the slot.
     pub(crate) fn end_tenure(&mut self, deal: &Deal, slot: &mut Slot) {
-        let (SlotState::Held { provider, record, offset } | SlotState::Entering { provider, record, offset, .. }) =
-            slot.state
+        let (SlotState::Held { provider, record, offset }
+        | SlotState::Entering { provider, record, offset, .. }) = slot.state
         else {
             return;
         };
@@ -123,7 +125,9 @@ impl Exec<'_> {
         self.end_tenure(&row, &mut slot);
         let stake = core::mem::take(&mut slot.collateral);
         let needed = match reason {
-            LossReason::DeclaredLost => stake.min(repair_price(self.params(), row.ask_max, slot.bytes, row.k)),
+            LossReason::DeclaredLost => {
+                stake.min(repair_price(self.params(), row.ask_max, slot.bytes, row.k))
+            }
             LossReason::MissedInRow(_) | LossReason::MissedShare { .. } | LossReason::LeftOut => stake,
         };
         slot.repair_pot = money::add(slot.repair_pot, needed);
@@ -164,7 +168,8 @@ impl Exec<'_> {
             if matches!(place.record, Record::Sealed { .. }) {
                 sealed += self.params().sector_bytes();
                 let mut now = self.records_row(set);
-                now.places[usize::from(record.get())] = crate::rows::Place { is_dirty: true, ..Default::default() };
+                now.places[usize::from(record.get())] =
+                    crate::rows::Place { is_dirty: true, ..Default::default() };
                 self.put_records(set, &now);
             }
         }

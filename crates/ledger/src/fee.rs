@@ -143,7 +143,11 @@ mod tests {
             (800, TRANSACTION_BYTES_TARGET + 1, 801),
             (TokenAmount::SUPPLY.get(), full, TokenAmount::SUPPLY.get()),
         ] {
-            assert_eq!(next_base_fee(&params, TokenAmount::new(fee), bytes).get(), expected, "{fee} at {bytes}");
+            assert_eq!(
+                next_base_fee(&params, TokenAmount::new(fee), bytes).get(),
+                expected,
+                "{fee} at {bytes}"
+            );
         }
     }
 }

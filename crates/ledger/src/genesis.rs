@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use hpips_proofs::shape::ShapeError;
 use hpips_proofs::Shape;
+use hpips_proofs::shape::ShapeError;
 use hpips_types::content::sha256;
 use hpips_types::{AccountId, ChainId, GroupKey, Height, NetworkParams, ProposalId, TokenAmount, View, cbor};
 use serde::{Deserialize, Serialize};
@@ -101,7 +101,10 @@ impl Genesis {
         }
         for (name, holds) in [
             ("window_blocks", params.window_blocks > 0),
-            ("offset_blocks", params.offset_blocks > 0 && params.window_blocks.is_multiple_of(params.offset_blocks.max(1))),
+            (
+                "offset_blocks",
+                params.offset_blocks > 0 && params.window_blocks.is_multiple_of(params.offset_blocks.max(1)),
+            ),
             ("lag_views", params.lag_views > 0),
             ("commit_blocks", params.commit_blocks > 0 && params.commit_blocks < params.window_blocks),
             ("day_windows", params.day_windows > 0),

@@ -109,8 +109,8 @@ pub use fee::base_fee_of;
 pub use genesis::{GENESIS_BYTES_MAX, GENESIS_VERSION, Genesis, GenesisError, Grant};
 pub use money::{ASK_BYTES, ASK_WINDOWS, Wide, price_ceil, price_floor};
 pub use operation::{
-    ADDRESSES_MAX, ActivateDeal, LeftOut, NAME_BYTES_MAX, OPERATIONS_MAX, Operation, Pledge, PreCommit, Propose,
-    SECTORS_MAX, SLOTS_MAX, Sector,
+    ADDRESSES_MAX, ActivateDeal, LeftOut, NAME_BYTES_MAX, OPERATIONS_MAX, Operation, Pledge, PreCommit,
+    Propose, SECTORS_MAX, SLOTS_MAX, Sector,
 };
 pub use proposal::{Market, Offer, collateral, repair_price};
 pub use receipt::{PieceReceipt, RECEIPT_DOMAIN, REFUSAL_DOMAIN, Refusal, SignedReceipt, SignedRefusal};

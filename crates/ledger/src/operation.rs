@@ -183,4 +183,3 @@ pub struct LeftOut {
     /// The hash of its piece in transfer.
     pub blake3: hpips_types::Blake3Hash,
 }
-

@@ -167,9 +167,12 @@ pub(crate) fn draw_from(
     offers: &[Offer],
     count: u16,
 ) -> Vec<AccountId> {
-    let candidates: Vec<Candidate> =
-        offers.iter().map(|offer| Candidate { provider: offer.provider, free_bytes: offer.free_bytes }).collect();
-    let operator = |id: &AccountId| offers.iter().find(|offer| offer.provider == *id).map(|offer| &offer.operator);
+    let candidates: Vec<Candidate> = offers
+        .iter()
+        .map(|offer| Candidate { provider: offer.provider, free_bytes: offer.free_bytes })
+        .collect();
+    let operator =
+        |id: &AccountId| offers.iter().find(|offer| offer.provider == *id).map(|offer| &offer.operator);
     let is_close = |a: &AccountId, b: &AccountId| params.distinct_operators && operator(a) == operator(b);
     draw_apart(seed.as_bytes(), id, &candidates, count, is_close)
 }

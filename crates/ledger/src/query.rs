@@ -2,8 +2,8 @@
 
 use hpips_proofs::{ActivationStatement, Beacon, WindowTerms};
 use hpips_types::{
-    AccountId, ChainId, Cid, DayIndex, DealId, Height, NetworkParams, ProposalId, RecordIndex, SetId, SlotIndex,
-    TokenAmount, View, WindowIndex,
+    AccountId, ChainId, Cid, DayIndex, DealId, Height, NetworkParams, ProposalId, RecordIndex, SetId,
+    SlotIndex, TokenAmount, View, WindowIndex,
 };
 
 use crate::calendar;
@@ -13,7 +13,8 @@ use crate::exec;
 use crate::operation::Propose;
 use crate::proposal::{self, Market};
 use crate::rows::{
-    BatchRow, CarriedBeacon, Day, Deal, Fund, Head, Opening, PledgeRow, ProposalRow, RecordsRow, SetRow, Slot, Snapshot,
+    BatchRow, CarriedBeacon, Day, Deal, Fund, Head, Opening, PledgeRow, ProposalRow, RecordsRow, SetRow,
+    Slot, Snapshot,
 };
 use crate::state::{StateView, read};
 use crate::tables;
@@ -273,7 +274,8 @@ pub fn quote(view: &dyn StateView, terms: &Propose) -> Quote {
     let billed = |bytes: u64| hpips_proofs::piece::billed_bytes(&constants.params, bytes);
     let price = |ask| {
         terms.piece_bytes.iter().fold(TokenAmount::ZERO, |sum, bytes| {
-            sum.checked_add(crate::money::price_ceil(ask, billed(*bytes), windows)).unwrap_or(TokenAmount::SUPPLY)
+            sum.checked_add(crate::money::price_ceil(ask, billed(*bytes), windows))
+                .unwrap_or(TokenAmount::SUPPLY)
         })
     };
     Quote {

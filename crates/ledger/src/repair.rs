@@ -133,7 +133,12 @@ impl Exec<'_> {
     }
 
     /// `Operation::ClaimRepair`.
-    pub(crate) fn claim_repair(&mut self, from: &AccountId, id: DealId, index: SlotIndex) -> Result<(), Failure> {
+    pub(crate) fn claim_repair(
+        &mut self,
+        from: &AccountId,
+        id: DealId,
+        index: SlotIndex,
+    ) -> Result<(), Failure> {
         let (deal, mut slot) = self.deal_and_slot(id, index).ok_or(Failure::Unknown)?;
         let SlotState::Offered { provider, deadline, pay } = slot.state else { return Err(Failure::State) };
         if provider != *from {
@@ -203,7 +208,9 @@ impl Exec<'_> {
     /// A rebuilder's time is over.
     pub(crate) fn expire_repair(&mut self, id: DealId, index: SlotIndex) {
         let Some((_, slot)) = self.deal_and_slot(id, index) else { return };
-        let (SlotState::Offered { deadline, .. } | SlotState::Entering { deadline, .. }) = slot.state else { return };
+        let (SlotState::Offered { deadline, .. } | SlotState::Entering { deadline, .. }) = slot.state else {
+            return;
+        };
         if deadline < self.height {
             self.fail_repair(id, index);
         }

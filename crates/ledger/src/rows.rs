@@ -5,8 +5,8 @@
 use hpips_proofs::bundle::Bundle;
 use hpips_proofs::{Element, Record, RecordLayout, SetTree};
 use hpips_types::{
-    AccountId, Blake3Hash, ChainId, Cid, DayIndex, DealId, ExtentIndex, Height, NetworkParams, ProposalId, RecordIndex,
-    SetId, SlotIndex, ThresholdSignature, TokenAmount, View, WindowIndex,
+    AccountId, Blake3Hash, ChainId, Cid, DayIndex, DealId, ExtentIndex, Height, NetworkParams, ProposalId,
+    RecordIndex, SetId, SlotIndex, ThresholdSignature, TokenAmount, View, WindowIndex,
 };
 use serde::{Deserialize, Serialize};
 
@@ -465,9 +465,9 @@ impl SlotState {
     /// The provider that holds, or is to rebuild, the slot.
     pub fn provider(&self) -> Option<AccountId> {
         match *self {
-            Self::Held { provider, .. } | Self::Offered { provider, .. } | Self::Entering { provider, .. } => {
-                Some(provider)
-            }
+            Self::Held { provider, .. }
+            | Self::Offered { provider, .. }
+            | Self::Entering { provider, .. } => Some(provider),
             Self::Lost {} | Self::Closed {} => None,
         }
     }

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn a_reverted_layer_leaves_nothing() {
-        let base: BTreeMap<Key, Value> = [(vec![1], cbor::encode(&1u64)), (vec![2], cbor::encode(&2u64))].into();
+        let base: BTreeMap<Key, Value> =
+            [(vec![1], cbor::encode(&1u64)), (vec![2], cbor::encode(&2u64))].into();
         let mut state = State::new(&base);
         state.put(vec![1], &10u64);
         state.begin();

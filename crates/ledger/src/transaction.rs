@@ -6,7 +6,7 @@ use hpips_types::{AccountId, ChainId, Height, SignatureBytes, TokenAmount, TxId,
 use serde::{Deserialize, Serialize};
 
 use crate::error::Malformed;
-use crate::operation::{Operation, OPERATIONS_MAX};
+use crate::operation::{OPERATIONS_MAX, Operation};
 use crate::statement::Statement;
 
 /// Domain of transactions. Frozen.

@@ -44,7 +44,11 @@ pub(crate) fn check_proof(
 ) -> Result<(), LaneFault> {
     if item.late.is_some() {
         let debt = read::<SetRow>(view, &tables::set(item.set)).and_then(|row| row.debt);
-        return if debt.is_some_and(|debt| debt.window == item.window) { Ok(()) } else { Err(LaneFault::Window) };
+        return if debt.is_some_and(|debt| debt.window == item.window) {
+            Ok(())
+        } else {
+            Err(LaneFault::Window)
+        };
     }
     let window = current(view, constants, height, item.set, item.window)?;
     match window.commitment {
@@ -146,7 +150,9 @@ impl Exec<'_> {
                 row.proven += 1;
                 self.add_units(row, u128::from(sealed));
             }
-        } else if let Some(beacon) = beacon.filter(|beacon| !calendar::is_void(self.params(), open.opened, beacon)) {
+        } else if let Some(beacon) =
+            beacon.filter(|beacon| !calendar::is_void(self.params(), open.opened, beacon))
+        {
             today.due += 1;
             row.missed_in_row += 1;
             if row.debt.is_none() {
@@ -194,7 +200,11 @@ impl Exec<'_> {
             let index = hpips_types::RecordIndex::new(index);
             records.tree.put(&self.shape, index, &place.record).expect("places are within the set");
         }
-        while records.places.last().is_some_and(|place| place.record == Record::Empty && place.owners.is_empty()) {
+        while records
+            .places
+            .last()
+            .is_some_and(|place| place.record == Record::Empty && place.owners.is_empty())
+        {
             records.places.pop();
         }
         let mut sealed_bytes = 0;

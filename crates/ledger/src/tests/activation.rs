@@ -11,7 +11,9 @@ fn a_pledge_is_sealed_challenged_and_activated() {
     assert_eq!(records.places.len(), 2);
     assert!(query::batch(&sim.state, &sim.id(0), 0).is_none(), "an activated batch is forgotten");
     // Until the first opening there is no window; then there is one a window length.
-    sim.until(|event| matches!(event, Event::WindowOpened { set: opened, .. } if *opened == set).then_some(()));
+    sim.until(|event| {
+        matches!(event, Event::WindowOpened { set: opened, .. } if *opened == set).then_some(())
+    });
     let row = query::set(&sim.state, set).unwrap();
     assert_eq!(row.window.unwrap().opened.get() % sim.params().window_blocks, row.offset);
     let snapshot = query::snapshot(&sim.state, set, row.version).unwrap();
@@ -81,7 +83,11 @@ fn pre_commitments_are_checked() {
     assert!(query::ticket(&sim.state).unwrap().0 > ticket);
     let old = sim.height;
     sim.steps(17 * sim.params().window_blocks);
-    assert_eq!(sim.try_op(0, commit(0, vec![sector(8, ticket)])), Err(Failure::Ticket), "too old since {old}");
+    assert_eq!(
+        sim.try_op(0, commit(0, vec![sector(8, ticket)])),
+        Err(Failure::Ticket),
+        "too old since {old}"
+    );
     assert!(query::batch(&sim.state, &sim.id(0), 0).is_none(), "not proven in time");
 }
 
@@ -99,7 +105,9 @@ fn a_newcomer_owes_its_first_fees() {
     assert!(matches!(refused, Err(Refused::Balance { .. })), "only the first steps are on credit");
     let id = sim.id(4);
     let reward = sim.until(|event| match event {
-        Event::Paid { account, amount, reason: PayReason::Contribution { .. } } if *account == id => Some(*amount),
+        Event::Paid { account, amount, reason: PayReason::Contribution { .. } } if *account == id => {
+            Some(*amount)
+        }
         _ => None,
     });
     assert_eq!(query::account(&sim.state, &id).owed, TokenAmount::ZERO);

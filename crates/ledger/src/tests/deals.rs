@@ -16,7 +16,10 @@ fn the_next_beacon_draws_different_holders_with_room() {
     let (id, row) = sim.drawn(10, sim.proposal_terms(1, 3, 6));
     let draw = row.draw.unwrap();
     let opening = query::opening(&sim.state, row.opening).unwrap();
-    assert!(row.opening < sim.height && opening.beacon.unwrap().carried == sim.height, "drawn by a later beacon");
+    assert!(
+        row.opening < sim.height && opening.beacon.unwrap().carried == sim.height,
+        "drawn by a later beacon"
+    );
     let holders: BTreeSet<AccountId> = draw.holders.iter().map(|holder| holder.provider).collect();
     assert_eq!((holders.len(), draw.spares.len()), (6, 3));
     assert!(draw.spares.iter().all(|spare| !holders.contains(spare)));
@@ -24,7 +27,10 @@ fn the_next_beacon_draws_different_holders_with_room() {
         let pledge = query::pledge(&sim.state, &holder.provider).unwrap();
         assert_eq!((pledge.locked, pledge.used_bytes > 0), (holder.collateral, true));
         let fourteen_days = price_ceil(holder.ask, 300_000, 14);
-        assert!(holder.collateral >= fourteen_days && holder.collateral >= repair_price(sim.params(), row.terms.ask_max, 300_000, 3));
+        assert!(
+            holder.collateral >= fourteen_days
+                && holder.collateral >= repair_price(sim.params(), row.terms.ask_max, 300_000, 3)
+        );
     }
     assert_eq!(query::proposals_of(&sim.state, &sim.id(10)), [id]);
 }
@@ -65,7 +71,11 @@ fn an_activation_needs_the_receipts_of_the_drawn() {
         (sim.activation(id, &[0, 1, 2]), Failure::LeftOut),
     ];
     for (activation, failure) in cases {
-        assert_eq!(sim.try_op(10, Operation::ActivateDeal(activation.clone())), Err(failure), "{activation:?}");
+        assert_eq!(
+            sim.try_op(10, Operation::ActivateDeal(activation.clone())),
+            Err(failure),
+            "{activation:?}"
+        );
     }
     assert_eq!(sim.try_op(11, Operation::ActivateDeal(good.clone())), Err(Failure::NotYours));
     let before = sim.balance(10);
@@ -78,7 +88,11 @@ fn an_activation_needs_the_receipts_of_the_drawn() {
     sim.op(10, Operation::ActivateDeal(good.clone()));
     let fee = before.get() + row.deposit.get() - price - sim.balance(10).get();
     assert!(fee < 10_000, "escrow is the price, the deposit counts towards it: {fee}");
-    assert_eq!(sim.try_op(10, Operation::ActivateDeal(good)), Err(Failure::Unknown), "a deal cannot be replayed");
+    assert_eq!(
+        sim.try_op(10, Operation::ActivateDeal(good)),
+        Err(Failure::Unknown),
+        "a deal cannot be replayed"
+    );
     let deal = DealId::new(id.get());
     assert_eq!(query::deals_of_root(&sim.state, &root(1)), [deal]);
     assert_eq!(query::deal(&sim.state, deal).unwrap().healthy, 6);
@@ -99,14 +113,22 @@ fn pieces_are_proven_from_the_next_opening_and_paid_for_their_term() {
     sim.until(|event| matches!(event, Event::DealEnded { .. }).then_some(()));
     let slots = query::slots(&sim.state, deal);
     for slot in &slots {
-        assert_eq!((slot.windows_before, slot.escrow, slot.collateral), (5, TokenAmount::ZERO, TokenAmount::ZERO));
+        assert_eq!(
+            (slot.windows_before, slot.escrow, slot.collateral),
+            (5, TokenAmount::ZERO, TokenAmount::ZERO)
+        );
     }
-    let paid: u64 = sim.log.iter().map(|(_, event)| match event {
-        Event::Settled { revenue, .. } => revenue.get(),
-        _ => 0,
-    }).sum();
+    let paid: u64 = sim
+        .log
+        .iter()
+        .map(|(_, event)| match event {
+            Event::Settled { revenue, .. } => revenue.get(),
+            _ => 0,
+        })
+        .sum();
     let open_day = query::day(&sim.state, query::current_day(&sim.state)).unwrap();
-    let price: u64 = terms.piece_bytes.iter().map(|bytes| price_floor(nano(1_000_000_000), *bytes, 5).get()).sum();
+    let price: u64 =
+        terms.piece_bytes.iter().map(|bytes| price_floor(nano(1_000_000_000), *bytes, 5).get()).sum();
     assert_eq!(paid + open_day.revenue.get(), price);
     for who in 0..10 {
         assert_eq!(query::pledge(&sim.state, &sim.id(who)).unwrap().locked, TokenAmount::ZERO);
@@ -166,7 +188,10 @@ fn a_proposal_that_is_not_activated_loses_its_deposit() {
     let activation = sim.activation(id, &[]);
     sim.steps(sim.params().activate_blocks + 1);
     assert_eq!(sim.try_op(10, Operation::ActivateDeal(activation)), Err(Failure::Unknown));
-    assert_eq!(sim.count(|event| matches!(event, Event::ProposalEnded { reason: ProposalEnd::Expired, .. })), 1);
+    assert_eq!(
+        sim.count(|event| matches!(event, Event::ProposalEnded { reason: ProposalEnd::Expired, .. })),
+        1
+    );
     assert!(before.get() - sim.balance(10).get() >= row.deposit.get());
     for who in 0..10 {
         let pledge = query::pledge(&sim.state, &sim.id(who)).unwrap();
@@ -187,7 +212,10 @@ fn ceilings_and_sizes_are_checked() {
         (Propose { term_windows: 0, ..good.clone() }, Failure::Range),
         (Propose { term_windows: 1 << 40, ..good.clone() }, Failure::Range),
         (Propose { ask_max: TokenAmount::ZERO, ..good.clone() }, Failure::Range),
-        (Propose { ask_max: coins(100_000_000), piece_bytes: vec![500_000_000; 6], ..good.clone() }, Failure::Balance),
+        (
+            Propose { ask_max: coins(100_000_000), piece_bytes: vec![500_000_000; 6], ..good.clone() },
+            Failure::Balance,
+        ),
     ] {
         assert_eq!(sim.try_op(10, Operation::Propose(terms.clone())), Err(failure), "{terms:?}");
     }
@@ -253,9 +281,12 @@ fn renewing_prolongs_at_asks_valid_now() {
     assert_eq!(sim.try_op(11, renew(20, nano(1))), Err(Failure::Price));
     let before = sim.balance(11);
     sim.op(11, renew(20, coins(1)));
-    let price: u64 =
-        (0..6).map(|slot| price_ceil(nano(1_000_000_000), 300_000 + slot, 60).get()
-            - price_ceil(nano(1_000_000_000), 300_000 + slot, 40).get()).sum();
+    let price: u64 = (0..6)
+        .map(|slot| {
+            price_ceil(nano(1_000_000_000), 300_000 + slot, 60).get()
+                - price_ceil(nano(1_000_000_000), 300_000 + slot, 40).get()
+        })
+        .sum();
     let paid = before.get() - sim.balance(11).get();
     assert!(paid >= price && paid < price + 1_000, "{paid} {price}");
     assert_eq!(query::deal(&sim.state, deal).unwrap().ends, ends.plus(20 * 16));

@@ -31,7 +31,10 @@ fn impossible_geneses_are_refused() {
     check(&|g| g.params.offset_blocks = 3, GenesisError::Params("offset_blocks"));
     check(&|g| g.params.commit_blocks = 16, GenesisError::Params("commit_blocks"));
     check(&|g| g.params.fault_second_windows = 0, GenesisError::Params("fault_second_windows"));
-    check(&|g| g.params.sector_height = 20, GenesisError::Shape(hpips_proofs::shape::ShapeError::SectorHeight(20)));
+    check(
+        &|g| g.params.sector_height = 20,
+        GenesisError::Shape(hpips_proofs::shape::ShapeError::SectorHeight(20)),
+    );
     check(&|g| g.validators.clear(), GenesisError::Validators);
     check(&|g| g.validators.reverse(), GenesisError::Validators);
     check(&|g| g.params.name = "main".into(), GenesisError::Grants);
@@ -60,10 +63,16 @@ fn a_days_revenue_is_split_ninety_to_ten_exactly() {
     for (day, revenue, contributors, coin_holders) in settled {
         assert_eq!(coin_holders.get(), revenue.get() / 10, "day {day}");
         assert_eq!(contributors.get() + coin_holders.get(), revenue.get(), "day {day}");
-        let paid: u64 = sim.log.iter().map(|(_, event)| match event {
-            Event::Paid { amount, reason: PayReason::Storage { day: of, .. }, .. } if *of == day => amount.get(),
-            _ => 0,
-        }).sum();
+        let paid: u64 = sim
+            .log
+            .iter()
+            .map(|(_, event)| match event {
+                Event::Paid { amount, reason: PayReason::Storage { day: of, .. }, .. } if *of == day => {
+                    amount.get()
+                }
+                _ => 0,
+            })
+            .sum();
         assert_eq!(paid, contributors.get(), "day {day}");
     }
 }
@@ -103,7 +112,9 @@ fn the_contribution_reward_is_paid_by_sealed_bytes_and_windows() {
     let (mut to_leaders, mut to_sets) = (0, Vec::new());
     for (_, event) in &sim.log {
         match event {
-            Event::Paid { amount, reason: PayReason::Leader { day: of }, .. } if *of == day => to_leaders += amount.get(),
+            Event::Paid { amount, reason: PayReason::Leader { day: of }, .. } if *of == day => {
+                to_leaders += amount.get()
+            }
             Event::Paid { amount, reason: PayReason::Contribution { day: of, .. }, .. } if *of == day => {
                 to_sets.push(amount.get());
             }
@@ -142,10 +153,14 @@ fn coin_holders_share_in_proportion_and_rest_is_carried() {
             sim.balance(who).get() - fees[who].get() - led
         })
         .collect();
-    let all: u64 = sim.log.iter().map(|(_, event)| match event {
-        Event::Settled { coin_holders, .. } => coin_holders.get(),
-        _ => 0,
-    }).sum();
+    let all: u64 = sim
+        .log
+        .iter()
+        .map(|(_, event)| match event {
+            Event::Settled { coin_holders, .. } => coin_holders.get(),
+            _ => 0,
+        })
+        .sum();
     assert!(all > 0 && shares.iter().sum::<u64>() <= all);
     assert!(shares[2] >= shares[1] && shares[1] >= shares[0] && shares[0] >= shares[3], "{shares:?}");
 }

@@ -27,7 +27,9 @@ fn a_missed_window_is_a_debt_until_it_is_answered() {
         .iter()
         .find(|(_, event)| matches!(event, Event::Fined { .. }))
         .expect("the first missed window costs a day's price on this network");
-    assert!(matches!(fined, Event::Fined { amount, reason: FineReason::MissedInRow(1), .. } if *amount == day));
+    assert!(
+        matches!(fined, Event::Fined { amount, reason: FineReason::MissedInRow(1), .. } if *amount == day)
+    );
     let task = query::debt(&sim.state, set).unwrap();
     // Proving the present window does not count while the debt stands.
     let current = loop {
@@ -90,7 +92,11 @@ fn two_dead_holders_are_replaced_and_the_rebuilders_paid() {
             let then = &before[usize::from(slot.get())];
             let quoted = repair_price(sim.params(), nano(1_500_000_000), then.bytes, 3).get();
             let fined = price_ceil(then.ask, then.bytes, sim.params().day_windows).get();
-            assert_eq!(pay.get(), quoted.min(then.collateral.get() - fined), "out of what was left of the stake");
+            assert_eq!(
+                pay.get(),
+                quoted.min(then.collateral.get() - fined),
+                "out of what was left of the stake"
+            );
         }
         if let Event::Fined { provider, .. } | Event::SlotLost { provider, .. } = event {
             assert!(dead.contains(&sim.who(provider)), "only the dead lose anything");
@@ -99,11 +105,14 @@ fn two_dead_holders_are_replaced_and_the_rebuilders_paid() {
     for who in dead {
         let pledge = query::pledge(&sim.state, &sim.id(who)).unwrap();
         assert_eq!((pledge.locked, pledge.used_bytes), (TokenAmount::ZERO, 0));
-        assert!(query::quote(&sim.state, &sim.proposal_terms(2, 3, 6))
-            .market
-            .offers
-            .iter()
-            .all(|offer| offer.provider != sim.id(who)), "who misses is not drawn");
+        assert!(
+            query::quote(&sim.state, &sim.proposal_terms(2, 3, 6))
+                .market
+                .offers
+                .iter()
+                .all(|offer| offer.provider != sim.id(who)),
+            "who misses is not drawn"
+        );
     }
     // The new holders are paid like the others from now on.
     let paid = query::slot(&sim.state, deal, SlotIndex::new(1)).unwrap().paid;
@@ -133,7 +142,8 @@ fn a_rebuild_is_claimed_and_proven_by_the_one_it_is_offered_to() {
         sim.step();
     }
     let terms = query::entry_terms(&sim.state, deal, slot).unwrap();
-    let SlotState::Entering { record, offset, .. } = query::slot(&sim.state, deal, slot).unwrap().state else {
+    let SlotState::Entering { record, offset, .. } = query::slot(&sim.state, deal, slot).unwrap().state
+    else {
         panic!("claimed")
     };
     assert_eq!(terms.entry, Some(hpips_proofs::Entry { record, offset }));
@@ -159,7 +169,10 @@ fn after_three_failures_a_slot_closes_and_its_client_is_refunded() {
     assert_eq!(sim.count(|event| matches!(event, Event::RepairFailed { .. })), 3);
     assert!(refund > TokenAmount::ZERO && sim.balance(10).get() >= before.get() + refund.get());
     let slot = query::slot(&sim.state, deal, SlotIndex::new(3)).unwrap();
-    assert_eq!((slot.state, slot.escrow, slot.repair_pot), (SlotState::Closed {}, TokenAmount::ZERO, TokenAmount::ZERO));
+    assert_eq!(
+        (slot.state, slot.escrow, slot.repair_pot),
+        (SlotState::Closed {}, TokenAmount::ZERO, TokenAmount::ZERO)
+    );
     for who in 0..10 {
         assert!(query::offers(&sim.state, &sim.id(who)).is_empty());
     }
@@ -228,5 +241,8 @@ fn who_proves_too_little_over_fourteen_days_loses_its_slots() {
         Event::SlotLost { provider, reason, .. } if *provider == sim.id(who) => Some(*reason),
         _ => None,
     });
-    assert!(matches!(reason, Some(LossReason::MissedShare { proven, due }) if proven * 5 < due * 4), "{reason:?}");
+    assert!(
+        matches!(reason, Some(LossReason::MissedShare { proven, due }) if proven * 5 < due * 4),
+        "{reason:?}"
+    );
 }

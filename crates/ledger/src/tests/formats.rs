@@ -41,7 +41,11 @@ fn genesis_and_its_chain_id_are_frozen() {
 fn a_body_is_these_bytes() {
     let set = SetId { provider: AccountId::new([1; 32]), number: 2 };
     let body = Body {
-        beacons: vec![Beacon { opening: Height::new(3), view: View::new(5), signature: signature_of(View::new(5)) }],
+        beacons: vec![Beacon {
+            opening: Height::new(3),
+            view: View::new(5),
+            signature: signature_of(View::new(5)),
+        }],
         commitments: vec![Commitment {
             chain: hpips_types::ChainId::new([2; 32]),
             set,
@@ -49,7 +53,12 @@ fn a_body_is_these_bytes() {
             leaf_commitment: element(7),
             signature: hpips_types::SignatureBytes::new([8; 64]),
         }],
-        proofs: vec![WindowProof { set, window: hpips_types::WindowIndex::new(5), late: None, proof: good_proof() }],
+        proofs: vec![WindowProof {
+            set,
+            window: hpips_types::WindowIndex::new(5),
+            late: None,
+            proof: good_proof(),
+        }],
         transactions: vec![serde_bytes::ByteBuf::from(vec![9])],
     };
     assert_eq!(Body::decode(&body.encode()).unwrap(), body);
@@ -66,7 +75,12 @@ fn operations_round_trip() {
         Operation::Unpledge {},
         Operation::PreCommit(PreCommit {
             set: 0,
-            sectors: vec![Sector { number: 1, ticket: Height::new(2), comm_c: element(3), comm_k: element(4) }],
+            sectors: vec![Sector {
+                number: 1,
+                ticket: Height::new(2),
+                comm_c: element(3),
+                comm_k: element(4),
+            }],
         }),
         Operation::Activate { batch: 0, proofs: vec![good_proof()] },
         Operation::DeclareLost { set: 0, records: vec![hpips_types::RecordIndex::new(3)] },

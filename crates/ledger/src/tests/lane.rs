@@ -148,7 +148,9 @@ fn blocks_out_of_place_are_invalid() {
     }
     let error = apply(&sim.state, &good, &Body::default(), &Verdicts::all_true(1)).unwrap_err();
     assert!(matches!(error, Invalid::Verdicts { got: 1, expected: 0 }), "{error}");
-    let beacon = Beacon { opening: Height::new(1), view: View::new(1), signature: signature_of(View::new(1)) };
-    let error = statements(&sim.state, &good, &Body { beacons: vec![beacon; 33], ..Body::default() }).unwrap_err();
+    let beacon =
+        Beacon { opening: Height::new(1), view: View::new(1), signature: signature_of(View::new(1)) };
+    let error =
+        statements(&sim.state, &good, &Body { beacons: vec![beacon; 33], ..Body::default() }).unwrap_err();
     assert!(matches!(error, Invalid::Beacons(33)), "{error}");
 }

@@ -12,13 +12,13 @@ mod transactions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use hpips_crypto::Fr;
 use hpips_crypto::draw::Draw;
 use hpips_crypto::sign::{self, SecretKey};
-use hpips_crypto::Fr;
 use hpips_proofs::{Element, ProofBytes};
 use hpips_types::{
-    AccountId, Blake3Hash, Cid, DealId, ExtentIndex, GroupKey, Height, NetworkParams, ProposalId, SetId, SlotIndex,
-    ThresholdSignature, TokenAmount, View, content,
+    AccountId, Blake3Hash, Cid, DealId, ExtentIndex, GroupKey, Height, NetworkParams, ProposalId, SetId,
+    SlotIndex, ThresholdSignature, TokenAmount, View, content,
 };
 
 use crate::rows::{ProposalRow, SlotState};
@@ -105,7 +105,9 @@ impl Sim {
             params,
             group_key: GroupKey::new([3; 96]),
             validators,
-            accounts: accounts.map(|(key, amount)| Grant { account: key.account(), amount: *amount }).collect(),
+            accounts: accounts
+                .map(|(key, amount)| Grant { account: key.account(), amount: *amount })
+                .collect(),
             salt: "test".into(),
         };
         let state = genesis.state().unwrap();
@@ -153,7 +155,8 @@ impl Sim {
 
     fn transaction(&self, who: usize, ops: Vec<Operation>) -> Transaction {
         let from = self.id(who);
-        let ahead = self.waiting.iter().filter(|bytes| Signed::decode(bytes).unwrap().body.from == from).count();
+        let ahead =
+            self.waiting.iter().filter(|bytes| Signed::decode(bytes).unwrap().body.from == from).count();
         Transaction {
             v: TX_VERSION,
             chain: self.genesis.chain_id(),
@@ -198,7 +201,12 @@ impl Sim {
         for who in &self.alive {
             for set in query::sets(&self.state, &self.id(*who)) {
                 if let Some(task) = query::debt(&self.state, set) {
-                    proofs.push(WindowProof { set, window: task.window, late: Some(element(5)), proof: good_proof() });
+                    proofs.push(WindowProof {
+                        set,
+                        window: task.window,
+                        late: Some(element(5)),
+                        proof: good_proof(),
+                    });
                 }
                 let Some(task) = query::open_window(&self.state, set) else { continue };
                 if task.is_proven {
@@ -226,7 +234,8 @@ impl Sim {
     fn step(&mut self) -> Vec<Event> {
         let (commitments, proofs) = self.lane();
         let transactions = core::mem::take(&mut self.waiting);
-        let body = select(&self.state, Candidates { beacons: self.beacons(), commitments, proofs, transactions });
+        let body =
+            select(&self.state, Candidates { beacons: self.beacons(), commitments, proofs, transactions });
         let body = Body::decode(&body.encode()).unwrap();
         self.apply(&body).unwrap()
     }
@@ -237,7 +246,11 @@ impl Sim {
         let statements = statements(&self.state, &ctx, body)?;
         let verdicts = Verdicts::new(statements.iter().map(verdict).collect());
         let outcome = apply(&self.state, &ctx, body, &verdicts)?;
-        assert_eq!(apply(&self.state, &ctx, body, &verdicts).unwrap(), outcome, "equal arguments, equal results");
+        assert_eq!(
+            apply(&self.state, &ctx, body, &verdicts).unwrap(),
+            outcome,
+            "equal arguments, equal results"
+        );
         for (key, value) in outcome.changes {
             match value {
                 Some(value) => self.state.insert(key, value),
@@ -295,7 +308,8 @@ impl Sim {
     fn sectors(&self, who: usize, count: u64) -> PreCommit {
         let (ticket, _) = query::ticket(&self.state).expect("a beacon is on chain");
         let first = query::pledge(&self.state, &self.id(who)).unwrap().next_sector;
-        let sector = |number| Sector { number, ticket, comm_c: element(number + 1), comm_k: element(number + 2) };
+        let sector =
+            |number| Sector { number, ticket, comm_c: element(number + 1), comm_k: element(number + 2) };
         PreCommit { set: 0, sectors: (first..first + count).map(sector).collect() }
     }
 
@@ -310,7 +324,8 @@ impl Sim {
             self.send(provider, Operation::PreCommit(self.sectors(provider, 2)));
         }
         self.step();
-        let blocks = self.params().activation_seed_blocks + self.params().lag_views + self.params().offset_blocks + 1;
+        let blocks =
+            self.params().activation_seed_blocks + self.params().lag_views + self.params().offset_blocks + 1;
         self.steps(blocks);
         let proofs = vec![good_proof(); usize::from(self.params().activation_partitions)];
         for provider in who.clone() {
@@ -376,7 +391,12 @@ impl Sim {
             comm_p: element(100 + u64::from(*slot)),
             blake3: Blake3Hash::new([5; 32]),
         });
-        ActivateDeal { proposal: id, manifest: root(77), receipts: receipts.collect(), left_out: left_out.collect() }
+        ActivateDeal {
+            proposal: id,
+            manifest: root(77),
+            receipts: receipts.collect(),
+            left_out: left_out.collect(),
+        }
     }
 
     /// Proposes, is drawn, uploads, activates.

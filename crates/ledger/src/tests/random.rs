@@ -86,8 +86,9 @@ fn live(seed: u64, params: NetworkParams, blocks: u64) -> Sim {
                 if numbers.below(12) > 0 {
                     continue;
                 }
-                let unreachable: Vec<u16> =
-                    (0..row.terms.n).filter(|slot| dead.contains(&sim.who(&draw.holders[usize::from(*slot)].provider))).collect();
+                let unreachable: Vec<u16> = (0..row.terms.n)
+                    .filter(|slot| dead.contains(&sim.who(&draw.holders[usize::from(*slot)].provider)))
+                    .collect();
                 let slot = SlotIndex::new(u16::try_from(numbers.below(u64::from(row.terms.n))).unwrap());
                 let op = match numbers.below(6) {
                     0 => {
@@ -132,7 +133,11 @@ fn check(sim: &Sim) {
                 // The declaration's own event follows its fines.
                 FineReason::DeclaredLost => true,
             }),
-            Event::SlotLost { provider, reason: LossReason::MissedInRow(_) | LossReason::MissedShare { .. }, .. } => {
+            Event::SlotLost {
+                provider,
+                reason: LossReason::MissedInRow(_) | LossReason::MissedShare { .. },
+                ..
+            } => {
                 assert!(missed.contains(provider) || declared.contains(provider));
             }
             Event::Settled { revenue, contributors, coin_holders, .. } => {

@@ -27,22 +27,32 @@ fn transactions_that_no_block_may_contain() {
         (Transaction { nonce: 0, ..good.clone() }, |r| matches!(r, Refused::Nonce { got: 0, expected: 1 })),
         (Transaction { nonce: 2, ..good.clone() }, |r| matches!(r, Refused::Nonce { got: 2, expected: 1 })),
         (Transaction { expires: height, ..good.clone() }, |r| matches!(r, Refused::Expired { .. })),
-        (Transaction { expires: height.plus(5_000), ..good.clone() }, |r| matches!(r, Refused::Expired { .. })),
-        (Transaction { chain: hpips_types::ChainId::new([1; 32]), ..good.clone() }, |r| matches!(r, Refused::Chain(_))),
+        (Transaction { expires: height.plus(5_000), ..good.clone() }, |r| {
+            matches!(r, Refused::Expired { .. })
+        }),
+        (Transaction { chain: hpips_types::ChainId::new([1; 32]), ..good.clone() }, |r| {
+            matches!(r, Refused::Chain(_))
+        }),
         (Transaction { max_fee: nano(3), ..good.clone() }, |r| matches!(r, Refused::FeeTooLow { .. })),
         (Transaction { tip: coins(2), ..good.clone() }, |r| matches!(r, Refused::FeeTooLow { .. })),
         (Transaction { tip: coins(20_000), max_fee: coins(90_000), ..good.clone() }, |r| {
             matches!(r, Refused::Balance { .. })
         }),
         (Transaction { v: 2, ..good.clone() }, |r| matches!(r, Refused::Malformed(Malformed::Version(2)))),
-        (Transaction { ops: vec![], ..good.clone() }, |r| matches!(r, Refused::Malformed(Malformed::Operations(0)))),
+        (Transaction { ops: vec![], ..good.clone() }, |r| {
+            matches!(r, Refused::Malformed(Malformed::Operations(0)))
+        }),
         (Transaction { ops: vec![transfer(&sim, 1, 1); 33], ..good.clone() }, |r| {
             matches!(r, Refused::Malformed(Malformed::Operations(33)))
         }),
     ];
     for (transaction, wanted) in cases {
         let signed = transaction.sign(&sim.keys[0]);
-        assert!(check_tx(&sim.state, &signed.encode()).is_err() || signed.body.nonce == 2, "{:?}", signed.body);
+        assert!(
+            check_tx(&sim.state, &signed.encode()).is_err() || signed.body.nonce == 2,
+            "{:?}",
+            signed.body
+        );
         check(&mut sim, signed, &wanted);
     }
     let mut forged = good.clone().sign(&sim.keys[1]);
@@ -69,7 +79,10 @@ fn a_replayed_transaction_is_refused() {
     ));
     assert!(matches!(check_tx(&sim.state, &bytes), Err(Refused::Nonce { .. })));
     sim.waiting.push(bytes);
-    assert!(!sim.step().iter().any(|event| matches!(event, Event::Executed { .. })), "a proposer leaves it out");
+    assert!(
+        !sim.step().iter().any(|event| matches!(event, Event::Executed { .. })),
+        "a proposer leaves it out"
+    );
 }
 
 #[test]
@@ -97,7 +110,8 @@ fn many_of_one_sender_follow_their_nonces() {
     }
     sim.step();
     assert_eq!(query::account(&sim.state, &sim.id(4)).nonce, 40);
-    let far = Transaction { nonce: 40 + NONCES_AHEAD_MAX + 1, ..sim.transaction(4, vec![transfer(&sim, 3, 1)]) };
+    let far =
+        Transaction { nonce: 40 + NONCES_AHEAD_MAX + 1, ..sim.transaction(4, vec![transfer(&sim, 3, 1)]) };
     assert!(matches!(check_tx(&sim.state, &far.sign(&sim.keys[4]).encode()), Err(Refused::Nonce { .. })));
 }
 
