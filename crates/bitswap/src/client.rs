@@ -248,8 +248,14 @@ impl<P: Copy + Ord> Client<P> {
         let id = RequestId(self.id());
         let mut seen = BTreeSet::new();
         let queue: VecDeque<_> = cids.into_iter().filter(|(cid, _)| seen.insert(*cid)).collect();
-        let request =
-            Request { session, queue, active: 0, unread_blocks: 0, unread_bytes: 0, expected: EXPECTED_BYTES };
+        let request = Request {
+            session,
+            queue,
+            active: 0,
+            unread_blocks: 0,
+            unread_bytes: 0,
+            expected: EXPECTED_BYTES,
+        };
         self.requests.insert(id, request);
         self.settle(now);
         id
@@ -521,7 +527,8 @@ impl<P: Copy + Ord> Client<P> {
         for request in want.requests.iter().filter_map(|id| self.requests.get(id)) {
             let Some(session) = self.sessions.get(&request.session) else { continue };
             if session.peers.is_empty() {
-                candidates.extend(self.peers.iter().filter(|(_, state)| state.connected).map(|(peer, _)| *peer));
+                candidates
+                    .extend(self.peers.iter().filter(|(_, state)| state.connected).map(|(peer, _)| *peer));
             } else {
                 candidates.extend(&session.peers);
             }
@@ -609,7 +616,8 @@ impl<P: Copy + Ord> Client<P> {
     /// are dialed.
     fn probe(&mut self, cid: Cid, peers: &[P], now: Time) {
         let Some(want) = self.wants.get(&cid) else { return };
-        let mut room = self.limits.probes_max.saturating_sub(want.asks.values().filter(|a| a.is_pending()).count());
+        let mut room =
+            self.limits.probes_max.saturating_sub(want.asks.values().filter(|a| a.is_pending()).count());
         let (connected, others): (Vec<P>, Vec<P>) = peers
             .iter()
             .copied()
@@ -650,7 +658,12 @@ impl Ask {
 
 impl<P: Copy + Ord> Want<P> {
     fn new() -> Self {
-        Self { requests: BTreeSet::new(), hints: Vec::new(), asks: BTreeMap::new(), silences: BTreeMap::new() }
+        Self {
+            requests: BTreeSet::new(),
+            hints: Vec::new(),
+            asks: BTreeMap::new(),
+            silences: BTreeMap::new(),
+        }
     }
 
     fn is_pending(&self) -> bool {

@@ -254,7 +254,11 @@ impl Net {
     ///
     /// # Errors
     /// [`AlreadyAccepted`] when the channel is open already.
-    pub fn frames(&self, channel: u64, bytes_max: usize) -> Result<(FrameSender, FrameReceiver), AlreadyAccepted> {
+    pub fn frames(
+        &self,
+        channel: u64,
+        bytes_max: usize,
+    ) -> Result<(FrameSender, FrameReceiver), AlreadyAccepted> {
         frames::start(&self.0.shared, channel, bytes_max, self.0.limits.backlog)
     }
 
@@ -307,7 +311,8 @@ impl Shared {
             self.commands.send(Command::Open(peer, protocol, opened)).await.map_err(|_| OpenError::Closed)?;
             outcome.await.map_err(|_| OpenError::NotConnected(None))?
         };
-        let stream = tokio::time::timeout(self.open_deadline, ask).await.unwrap_or(Err(OpenError::Deadline))?;
+        let stream =
+            tokio::time::timeout(self.open_deadline, ask).await.unwrap_or(Err(OpenError::Deadline))?;
         Ok(Stream::new(stream))
     }
 }

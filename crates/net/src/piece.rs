@@ -136,7 +136,10 @@ pub enum RefusalCode {
 ///
 /// # Errors
 /// [`FrameError`] as [`write_frame`].
-pub async fn send<W: AsyncWrite + Unpin, M: Serialize>(stream: &mut W, message: &M) -> Result<(), FrameError> {
+pub async fn send<W: AsyncWrite + Unpin, M: Serialize>(
+    stream: &mut W,
+    message: &M,
+) -> Result<(), FrameError> {
     write_frame(stream, &cbor::encode(message), FRAME_BYTES_MAX).await
 }
 

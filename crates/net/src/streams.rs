@@ -14,10 +14,13 @@ use std::time::Duration;
 
 use libp2p::core::transport::PortUse;
 use libp2p::core::{Endpoint, UpgradeInfo};
-use libp2p::swarm::handler::{ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound};
+use libp2p::swarm::handler::{
+    ConnectionEvent, DialUpgradeError, FullyNegotiatedInbound, FullyNegotiatedOutbound,
+};
 use libp2p::swarm::{
     ConnectionDenied, ConnectionHandler, ConnectionHandlerEvent, ConnectionId, FromSwarm, NetworkBehaviour,
-    NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent, ToSwarm,
+    NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent,
+    ToSwarm,
 };
 use libp2p::{InboundUpgrade, Multiaddr, OutboundUpgrade, PeerId, Stream, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
@@ -129,7 +132,13 @@ impl Behaviour {
     }
 
     fn handler(&self, peer: PeerId) -> Handler {
-        Handler { peer, accepting: self.accepting.clone(), open: self.open, requests: VecDeque::new(), opening: 0 }
+        Handler {
+            peer,
+            accepting: self.accepting.clone(),
+            open: self.open,
+            requests: VecDeque::new(),
+            opening: 0,
+        }
     }
 }
 
@@ -241,7 +250,9 @@ impl ConnectionHandler for Handler {
                 self.opening -= 1;
                 let error = match error {
                     StreamUpgradeError::Timeout => OpenError::Deadline,
-                    StreamUpgradeError::NegotiationFailed => OpenError::Unsupported(info.protocol.to_string()),
+                    StreamUpgradeError::NegotiationFailed => {
+                        OpenError::Unsupported(info.protocol.to_string())
+                    }
                     StreamUpgradeError::Io(error) => OpenError::Io(error),
                     StreamUpgradeError::Apply(never) => match never {},
                 };

@@ -9,11 +9,13 @@ use bytes::Bytes;
 use futures::StreamExt;
 use hpips_types::AccountId;
 use libp2p::core::transport::ListenerId;
+use libp2p::multiaddr::Protocol;
 use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
 use libp2p::swarm::{DialError, NetworkBehaviour, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, connection_limits, gossipsub, identify, mdns, noise, ping, tcp, yamux,
+    Multiaddr, PeerId, StreamProtocol, Swarm, connection_limits, gossipsub, identify, mdns, noise, ping, tcp,
+    yamux,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 
@@ -29,6 +31,9 @@ use crate::streams::{self, Accepting, OpenError, Opened};
 const WAITING_MAX: usize = 256;
 /// Addresses taken from what a peer says about itself.
 const IDENTIFY_ADDRESSES_MAX: usize = 8;
+
+/// Room for signature, key and topic around a gossip message.
+const GOSSIP_ENVELOPE_BYTES: usize = 4096;
 
 /// What the rest of the program asks of the swarm.
 #[derive(Debug)]
@@ -61,7 +66,7 @@ pub(crate) fn build(config: &Config, accepting: Accepting) -> Result<Swarm<Behav
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Setup(source);
 
     let gossip = gossipsub::ConfigBuilder::default()
-        .max_transmit_size(limits.gossip_bytes_max)
+        .max_transmit_size(limits.gossip_bytes_max + GOSSIP_ENVELOPE_BYTES)
         .validation_mode(gossipsub::ValidationMode::Strict)
         .message_id_fn(|message| {
             let mut hasher = blake3::Hasher::new_derive_key("hpips/net/gossip-id/v1");
@@ -90,7 +95,8 @@ pub(crate) fn build(config: &Config, accepting: Accepting) -> Result<Swarm<Behav
                 .with_max_pending_outgoing(Some(limits.connections_pending_max)),
         ),
         identify: identify::Behaviour::new(
-            identify::Config::new("ipfs/0.1.0".into(), keypair.public()).with_agent_version(config.agent.clone()),
+            identify::Config::new("ipfs/0.1.0".into(), keypair.public())
+                .with_agent_version(config.agent.clone()),
         ),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(limits.ping).with_timeout(limits.ping)),
         gossip,
@@ -107,6 +113,20 @@ pub(crate) fn build(config: &Config, accepting: Accepting) -> Result<Swarm<Behav
         .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(idle))
         .build();
     Ok(swarm)
+}
+
+/// Fails when somebody listens on a TCP port already. The transport would not notice: it shares ports.
+fn probe(address: &Multiaddr) -> std::io::Result<()> {
+    let mut parts = address.iter();
+    let ip: std::net::IpAddr = match parts.next() {
+        Some(Protocol::Ip4(ip)) => ip.into(),
+        Some(Protocol::Ip6(ip)) => ip.into(),
+        _ => return Ok(()),
+    };
+    match parts.next() {
+        Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        _ => Ok(()),
+    }
 }
 
 /// State of the task.
@@ -142,6 +162,8 @@ impl Actor {
         }
         let mut starting = HashSet::new();
         for address in &config.listen {
+            probe(address)
+                .map_err(|source| StartError::Listen { address: address.clone(), source: source.into() })?;
             let listener = swarm
                 .listen_on(address.clone())
                 .map_err(|source| StartError::Listen { address: address.clone(), source: source.into() })?;
@@ -353,7 +375,14 @@ impl Actor {
                 }
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                for address in info.listen_addrs.into_iter().take(IDENTIFY_ADDRESSES_MAX).collect::<Vec<_>>().into_iter().rev() {
+                for address in info
+                    .listen_addrs
+                    .into_iter()
+                    .take(IDENTIFY_ADDRESSES_MAX)
+                    .collect::<Vec<_>>()
+                    .into_iter()
+                    .rev()
+                {
                     let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
                     // What answered a dial stays first; what a peer says of itself goes behind.
                     if !self.book.addresses(&peer_id).contains(&bare) {

@@ -20,7 +20,11 @@ impl Stream {
 }
 
 impl AsyncRead for Stream {
-    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
         Pin::new(&mut self.0).poll_read(cx, buf)
     }
 }
@@ -145,7 +149,10 @@ mod tests {
             write_frame(&mut a, &body, 200_000).await.unwrap();
             assert_eq!(read_frame(&mut b, 200_000).await.unwrap().unwrap(), body);
         }
-        assert!(matches!(write_frame(&mut a, &[0; 11], 10).await, Err(FrameError::TooLong { bytes: 11, .. })));
+        assert!(matches!(
+            write_frame(&mut a, &[0; 11], 10).await,
+            Err(FrameError::TooLong { bytes: 11, .. })
+        ));
         a.write_all(&u32::MAX.to_le_bytes()).await.unwrap();
         assert!(matches!(read_frame(&mut b, 10).await, Err(FrameError::TooLong { .. })));
         drop(a);

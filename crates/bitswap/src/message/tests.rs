@@ -34,16 +34,8 @@ fn bytes_are_those_of_the_published_schema() {
     let list = [&[0x0a, 44][..], &entry, &[0x0a, 40], &cancel].concat();
     let block = [&[0x0a, 4, 1, 0x55, 0x12, 32, 0x12, 11][..], b"hello world"].concat();
     let presence = [&[0x0a, 36][..], &c, &[0x10, 1]].concat();
-    let expected = [
-        &[0x0a, 88][..],
-        &list,
-        &[0x1a, 19],
-        &block,
-        &[0x22, 40],
-        &presence,
-        &[0x28, 0xac, 0x02],
-    ]
-    .concat();
+    let expected =
+        [&[0x0a, 88][..], &list, &[0x1a, 19], &block, &[0x22, 40], &presence, &[0x28, 0xac, 0x02]].concat();
     let body = body(&message.encode());
     assert_eq!(body, expected);
     assert_eq!(Message::decode(&body), Ok(message));
@@ -57,8 +49,14 @@ fn a_block_is_named_by_its_bytes() {
         let other = Payload::new(&cid, Bytes::from_static(b"hello worlt"));
         assert_ne!(cid_of_payload(&other), Some(cid));
     }
-    for prefix in [&[][..], &[1, 0x55, 0x12], &[1, 0x55, 0x12, 31], &[2, 0x55, 0x12, 32], &[1, 0x55, 0x13, 64]] {
-        assert_eq!(cid_of_payload(&Payload { prefix: prefix.to_vec(), data: data.clone() }), None, "{prefix:?}");
+    for prefix in
+        [&[][..], &[1, 0x55, 0x12], &[1, 0x55, 0x12, 31], &[2, 0x55, 0x12, 32], &[1, 0x55, 0x13, 64]]
+    {
+        assert_eq!(
+            cid_of_payload(&Payload { prefix: prefix.to_vec(), data: data.clone() }),
+            None,
+            "{prefix:?}"
+        );
     }
 }
 
@@ -71,7 +69,10 @@ fn limits_hold_on_real_lengths() {
     let big = Bytes::from(vec![7; BLOCK_BYTES_MAX + 1]);
     let message =
         Message { blocks: vec![Payload::new(&cid_v1(RAW, b""), big.clone())], ..Message::default() };
-    assert_eq!(Message::decode(&body(&message.encode())), Err(MessageError::BlockTooLong { bytes: big.len() }));
+    assert_eq!(
+        Message::decode(&body(&message.encode())),
+        Err(MessageError::BlockTooLong { bytes: big.len() })
+    );
 
     let wants: Vec<_> = (0..3000u32)
         .map(|i| Entry::want(cid_v1(RAW, &i.to_le_bytes()), WantType::Block))
@@ -88,10 +89,8 @@ fn small_blocks_do_not_hold_large_messages() {
     let small = Bytes::from(vec![1; 100]);
     let large = Bytes::from(vec![2; 100_000]);
     let cid = cid_v1(RAW, b"");
-    let message = Message {
-        blocks: vec![Payload::new(&cid, small), Payload::new(&cid, large)],
-        ..Message::default()
-    };
+    let message =
+        Message { blocks: vec![Payload::new(&cid, small), Payload::new(&cid, large)], ..Message::default() };
     let body = body(&message.encode());
     let range = body.as_ptr_range();
     let read = Message::decode(&body).unwrap();

@@ -6,8 +6,8 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hpips_bitswap::{
-    BlockSource, Client, ClientLimits, Effect, Entry, Message, Payload, RequestId, Server, ServerLimits, SessionId,
-    Verdict, WANTS_MAX,
+    BlockSource, Client, ClientLimits, Effect, Entry, Message, Payload, RequestId, Server, ServerLimits,
+    SessionId, Verdict, WANTS_MAX,
 };
 use hpips_types::Cid;
 use libp2p::{PeerId, StreamProtocol};
@@ -282,8 +282,12 @@ impl Actor {
             }
             let source = self.source.clone();
             self.read_source(move || {
-                let mut loaded =
-                    Loaded { blocks: Vec::new(), gone: Vec::new(), presences: answer.presences, bytes: answer.bytes };
+                let mut loaded = Loaded {
+                    blocks: Vec::new(),
+                    gone: Vec::new(),
+                    presences: answer.presences,
+                    bytes: answer.bytes,
+                };
                 for cid in answer.blocks {
                     match source.get(&cid) {
                         Ok(Some(block)) => loaded.blocks.push((cid, block)),
@@ -448,8 +452,12 @@ impl Actor {
             self.readers.remove(&request);
             self.client.close_request(request, now);
         }
-        let ended: Vec<u64> =
-            self.sessions.iter().filter(|(_, (_, alive))| alive.strong_count() == 0).map(|(id, _)| *id).collect();
+        let ended: Vec<u64> = self
+            .sessions
+            .iter()
+            .filter(|(_, (_, alive))| alive.strong_count() == 0)
+            .map(|(id, _)| *id)
+            .collect();
         for number in ended {
             if let Some((session, _)) = self.sessions.remove(&number) {
                 self.client.close_session(session, now);

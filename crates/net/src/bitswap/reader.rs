@@ -107,7 +107,11 @@ async fn read_length<R: AsyncRead + Unpin>(stream: &mut R) -> Result<Option<usiz
     for index in 0..4 {
         let mut byte = [0];
         if stream.read(&mut byte).await? == 0 {
-            return if index == 0 { Ok(None) } else { Err(io::Error::from(io::ErrorKind::UnexpectedEof).into()) };
+            return if index == 0 {
+                Ok(None)
+            } else {
+                Err(io::Error::from(io::ErrorKind::UnexpectedEof).into())
+            };
         }
         value |= usize::from(byte[0] & 0x7f) << (7 * index);
         if byte[0] & 0x80 == 0 {

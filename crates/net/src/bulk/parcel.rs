@@ -62,7 +62,8 @@ pub(super) fn encode(file: &mut File, outboard: &Outboard, parcel: &Range<u64>) 
     file.read_exact(&mut bytes)?;
     let mut encoded = Vec::with_capacity(len + 16 * 1024);
     let window = Window { start: parcel.start, bytes };
-    encode_ranges_validated(window, outboard.tree(), &chunks(parcel), &mut encoded).map_err(io::Error::other)?;
+    encode_ranges_validated(window, outboard.tree(), &chunks(parcel), &mut encoded)
+        .map_err(io::Error::other)?;
     Ok(encoded)
 }
 

@@ -100,7 +100,11 @@ struct Keeper<K> {
 }
 
 impl<K: PieceSink> Keeper<K> {
-    fn run(mut self, started: oneshot::Sender<u64>, mut encoded: mpsc::Receiver<Bytes>) -> Result<K, BulkError> {
+    fn run(
+        mut self,
+        started: oneshot::Sender<u64>,
+        mut encoded: mpsc::Receiver<Bytes>,
+    ) -> Result<K, BulkError> {
         let mut options = OpenOptions::new();
         let mut file = options
             .read(true)

@@ -63,7 +63,8 @@ pub(super) async fn send_parcels<S: AsyncWrite + Unpin>(
     });
     let mut at = whole.start;
     while at < whole.end {
-        let read = parcels_read.recv().await.unwrap_or_else(|| Err(io::Error::other("the reading thread ended")));
+        let read =
+            parcels_read.recv().await.unwrap_or_else(|| Err(io::Error::other("the reading thread ended")));
         let (parcel, encoded) = read.map_err(BulkError::File)?;
         let len = u32::try_from(encoded.len()).expect("a parcel is little more than a MiB");
         let write = async {
