@@ -153,6 +153,18 @@ impl Index {
         Ok(places)
     }
 
+    /// Which of these blocks are in packs. Pieces and user files do not count: they go without asking.
+    pub(crate) fn packed<'a>(&self, cids: impl Iterator<Item = &'a Cid>) -> Result<Vec<bool>, IndexError> {
+        let tx = self.db.begin_read()?;
+        let blocks = tx.open_table(BLOCKS)?;
+        let is_packed = |cid: &Cid| {
+            let (from, to) = rows_of(&cid.hash().to_bytes());
+            let first = blocks.range(&*from..&*to)?.next().transpose()?;
+            Ok(first.is_some_and(|(key, _)| matches!(split_key(key.value()), Some((_, Kind::Pack, _)))))
+        };
+        cids.map(is_packed).collect()
+    }
+
     /// The rows after a key, at most `count`, as their key, CID, kind, container and row; `None` starts at the first.
     pub(crate) fn page(&self, after: Option<&[u8]>, count: usize) -> Result<Vec<PageRow>, IndexError> {
         use std::ops::Bound;
@@ -299,29 +311,27 @@ impl Tx {
         end: u64,
         state: u8,
     ) -> Result<(), IndexError> {
-        let mut rows = Vec::with_capacity(records.len());
-        let mut live = 0;
+        let mut blocks = self.0.open_table(BLOCKS)?;
+        let (mut live, mut added) = (0, 0);
         for record in records {
             let hash = record.cid.hash().to_bytes();
-            if !self.has_pack_row(&hash)? {
-                live += record_bytes(&record.cid, record.bytes);
-                rows.push((hash, Row::new(&record.cid, record.offset, record.bytes)));
+            let (from, to) = rows_of(&hash);
+            // Packs come first among a block's rows.
+            match blocks.range(&*from..&*to)?.next().transpose()? {
+                Some((key, _)) if matches!(split_key(key.value()), Some((_, Kind::Pack, _))) => continue,
+                Some(_) => {}
+                None => added += 1,
             }
+            let row = Row::new(&record.cid, record.offset, record.bytes);
+            blocks.insert(&*row_key(&hash, Kind::Pack, pack), &row.encode()[..])?;
+            live += record_bytes(&record.cid, record.bytes);
         }
-        self.add_rows(Kind::Pack, pack, &rows)?;
+        drop(blocks);
+        self.add_blocks(added, 0)?;
         let mut packs = self.0.open_table(PACKS)?;
         let before = packs.get(pack)?.map_or(0, |value| value.value().2);
         packs.insert(pack, (end, state, before + live))?;
         Ok(())
-    }
-
-    fn has_pack_row(&self, hash: &[u8]) -> Result<bool, IndexError> {
-        let blocks = self.0.open_table(BLOCKS)?;
-        let (from, to) = rows_of(hash);
-        // Packs come first among a block's rows.
-        let Some(item) = blocks.range(&*from..&*to)?.next() else { return Ok(false) };
-        let (key, _) = item?;
-        Ok(matches!(split_key(key.value()), Some((_, Kind::Pack, _))))
     }
 
     /// Removes rows of packs; keys of other kinds are left alone.

@@ -2,6 +2,8 @@
 
 mod behaviour;
 mod crash;
+mod format;
+mod speed;
 
 use bytes::Bytes;
 use hpips_types::Cid;

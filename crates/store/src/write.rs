@@ -13,7 +13,7 @@ use crate::index::Durable;
 use crate::pack::{self, Found, HEADER_BYTES};
 use crate::read::inline;
 use crate::store::{Active, BLOCK_BYTES_MAX, Inner, Store, Writer};
-use crate::tables::{Kind, META_NEXT_PACK, PACK_FULL, PACK_OPEN};
+use crate::tables::{META_NEXT_PACK, PACK_FULL, PACK_OPEN};
 
 /// Bytes gathered before they are handed to the file.
 const BUFFER_BYTES: usize = 4 * 1024 * 1024;
@@ -46,26 +46,17 @@ impl Store {
             return Err(WriteError::TooLarge { cid: *cid, got: block.len(), max: BLOCK_BYTES_MAX });
         }
         let mut writer = self.inner.writer()?;
+        let mut packed = self.inner.index.packed(blocks.iter().map(|(cid, _)| cid))?.into_iter();
         let mut batch = HashSet::new();
-        let mut failure = None;
-        blocks.retain(|(cid, _)| match self.inner.is_packed(cid) {
-            Ok(is_packed) => !is_packed && inline(cid).is_none() && batch.insert(cid.hash().to_bytes()),
-            Err(error) => {
-                failure = Some(error);
-                false
-            }
+        blocks.retain(|(cid, _)| {
+            let is_packed = packed.next().expect("one answer a block");
+            !is_packed && inline(cid).is_none() && batch.insert(*cid.hash())
         });
-        failure.map_or(Ok(()), Err)?;
         self.inner.append(&mut writer, &blocks, None)
     }
 }
 
 impl Inner {
-    /// Whether a pack holds the block. Pieces and user files do not count: they go without asking.
-    fn is_packed(&self, cid: &Cid) -> Result<bool, WriteError> {
-        Ok(self.index.lookup(cid)?.first().is_some_and(|place| place.kind == Kind::Pack))
-    }
-
     /// Appends blocks that no pack holds, or that move here from the pack `from`.
     pub(crate) fn append(
         &self,
