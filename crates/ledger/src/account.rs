@@ -140,3 +140,48 @@ impl Exec<'_> {
         head.holder_rest = Wide(rest);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use hpips_types::{GroupKey, Height, NetworkParams, View};
+
+    use super::*;
+    use crate::body::BlockContext;
+    use crate::genesis::{GENESIS_VERSION, Genesis, Grant};
+
+    #[test]
+    fn what_few_coins_cannot_carry_waits_for_more() {
+        let id = AccountId::new([1; 32]);
+        let genesis = Genesis {
+            version: GENESIS_VERSION,
+            params: NetworkParams::dev(),
+            group_key: GroupKey::new([0; 96]),
+            validators: vec![id],
+            accounts: vec![Grant { account: id, amount: TokenAmount::from_coins(999) }],
+            salt: String::new(),
+        };
+        let state = genesis.state().unwrap();
+        let ctx = BlockContext { height: Height::new(1), view: View::new(1), proposer: id };
+        let mut exec = Exec::new(&state, &ctx);
+        exec.distribute(TokenAmount::new(700));
+        exec.distribute(TokenAmount::new(300));
+        assert_eq!((exec.head.holder_rate, exec.head.holder_carried.get()), (Wide(0), 1_000));
+        // The thousandth coin: all that was carried is spread, over all of them.
+        exec.credit(&id, TokenAmount::from_coins(1));
+        exec.distribute(TokenAmount::new(1_000_000));
+        let circulating = 1_000u128 * 1_000_000_000;
+        let scaled = 1_001_000u128 << SCALE_BITS;
+        assert_eq!(exec.head.holder_rate, Wide(scaled / circulating));
+        assert_eq!(exec.head.holder_rest, Wide(scaled % circulating));
+        assert_eq!((exec.head.holder_carried.get(), exec.head.holder_pool.get()), (0, 1_001_000));
+        assert_eq!(
+            exec.account(&id).balance.get(),
+            1_000_000_000_000 + 1_000_999,
+            "less than a nano is kept"
+        );
+        assert_eq!(exec.head.holder_pool.get(), 1);
+        // The next distribution has the rest in it: after it nothing is missing.
+        exec.distribute(TokenAmount::ZERO);
+        assert!(exec.head.holder_rest.0 < circulating);
+    }
+}

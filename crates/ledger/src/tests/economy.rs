@@ -166,19 +166,6 @@ fn coin_holders_share_in_proportion_and_rest_is_carried() {
 }
 
 #[test]
-fn below_a_thousand_circulating_coins_the_tenth_is_carried() {
-    let mut sim = Sim::granted(NetworkParams::demo(), &[coins(100); 9]);
-    sim.providers(0..6);
-    // What the providers earn circulates; keep it small by sending it nowhere and looking early.
-    let deal = sim.drawn(8, sim.proposal_terms(1, 2, 4)).0;
-    sim.op(8, Operation::ActivateDeal(sim.activation(deal, &[])));
-    let head = query::head(&sim.state);
-    if head.circulating < coins(1_000) {
-        assert_eq!(head.holder_rate, Wide(0));
-    }
-}
-
-#[test]
 fn shares_are_drawn_to_the_nano_however_often_an_account_is_touched() {
     use crate::account::with_share;
     use crate::rows::{Account, Head};
