@@ -15,6 +15,18 @@ pub enum GetBlockError {
         /// How many peers were asked; 0 for a read of the local store alone.
         peers: usize,
     },
+    /// Too few holders of a stored object answer to rebuild it.
+    #[error("not found: {cid}; {answer} of its {slots} slots answer, {needed} are needed")]
+    TooFewSlots {
+        /// The block.
+        cid: Cid,
+        /// Slots whose holders answer.
+        answer: usize,
+        /// Slots in all.
+        slots: u16,
+        /// Slots that restore it.
+        needed: u16,
+    },
     /// The local store failed.
     #[error("cannot read {cid} from the store")]
     Store {

@@ -191,9 +191,17 @@ mod tests {
         fs::write(source.join("deep/er/empty"), "").unwrap();
         symlink("../a", source.join("deep/link")).unwrap();
         let map = Map::default();
-        let root = import(&source, &ImportOptions::default(), &mut |blocks| { map.put(blocks); Ok(()) }, &mut |_| {})
-            .unwrap()
-            .root;
+        let root = import(
+            &source,
+            &ImportOptions::default(),
+            &mut |blocks| {
+                map.put(blocks);
+                Ok(())
+            },
+            &mut |_| {},
+        )
+        .unwrap()
+        .root;
         let target = folder.path().join("target");
         let report = export(root, &map, &target, &mut |_| {}).unwrap();
         assert_eq!((report.files, report.bytes.get()), (3, 3_000_000));

@@ -104,9 +104,11 @@ pub fn import(
     added: &mut dyn FnMut(Added),
 ) -> Result<ImportReport, ImportError> {
     let name = base_name(path)?;
-    let mut importer = Importer { options, sink, added, batch: Vec::new(), batch_bytes: 0, files: 0, bytes: 0 };
+    let mut importer =
+        Importer { options, sink, added, batch: Vec::new(), batch_bytes: 0, files: 0, bytes: 0 };
     // The path typed is followed where it is a link itself; links below are kept as links.
-    let metadata = fs::metadata(path).map_err(|source| ImportError::Read { path: path.to_path_buf(), source })?;
+    let metadata =
+        fs::metadata(path).map_err(|source| ImportError::Read { path: path.to_path_buf(), source })?;
     let node = importer.entry(path, &metadata, name, 0)?;
     importer.flush()?;
     Ok(ImportReport { root: node.cid, files: importer.files, bytes: ByteCount::new(importer.bytes) })
@@ -123,7 +125,8 @@ pub fn import_reader(
     sink: &mut dyn FnMut(Vec<Block>) -> Result<(), SinkError>,
     added: &mut dyn FnMut(Added),
 ) -> Result<ImportReport, ImportError> {
-    let mut importer = Importer { options, sink, added, batch: Vec::new(), batch_bytes: 0, files: 0, bytes: 0 };
+    let mut importer =
+        Importer { options, sink, added, batch: Vec::new(), batch_bytes: 0, files: 0, bytes: 0 };
     let node = importer.file(reader, Path::new(name), name.to_owned())?;
     importer.flush()?;
     Ok(ImportReport { root: node.cid, files: importer.files, bytes: ByteCount::new(importer.bytes) })
@@ -132,12 +135,15 @@ pub fn import_reader(
 /// The last part of a path as it is typed; of `.` and `..` that of the folder meant.
 fn base_name(path: &Path) -> Result<String, ImportError> {
     let of = |path: &Path| {
-        path.file_name().map(|name| name.to_str().map(str::to_owned).ok_or(ImportError::NotUtf8 { path: path.to_path_buf() }))
+        path.file_name().map(|name| {
+            name.to_str().map(str::to_owned).ok_or(ImportError::NotUtf8 { path: path.to_path_buf() })
+        })
     };
     if let Some(name) = of(path) {
         return name;
     }
-    let full = fs::canonicalize(path).map_err(|source| ImportError::Read { path: path.to_path_buf(), source })?;
+    let full =
+        fs::canonicalize(path).map_err(|source| ImportError::Read { path: path.to_path_buf(), source })?;
     of(&full).unwrap_or_else(|| Ok("/".into()))
 }
 
@@ -152,7 +158,13 @@ struct Importer<'a> {
 }
 
 impl Importer<'_> {
-    fn entry(&mut self, path: &Path, metadata: &fs::Metadata, name: String, depth: usize) -> Result<Node, ImportError> {
+    fn entry(
+        &mut self,
+        path: &Path,
+        metadata: &fs::Metadata,
+        name: String,
+        depth: usize,
+    ) -> Result<Node, ImportError> {
         let read = |source| ImportError::Read { path: path.to_path_buf(), source };
         if metadata.is_file() {
             let mut file = File::open(path).map_err(read)?;
@@ -177,7 +189,8 @@ impl Importer<'_> {
         let mut buffer = vec![0; self.options.profile.chunk_bytes() * CHUNKS_AT_ONCE];
         let mut blocks = Vec::new();
         loop {
-            let filled = fill(reader, &mut buffer).map_err(|source| ImportError::Read { path: path.to_path_buf(), source })?;
+            let filled = fill(reader, &mut buffer)
+                .map_err(|source| ImportError::Read { path: path.to_path_buf(), source })?;
             builder.push(&buffer[..filled], &mut blocks);
             self.take(core::mem::take(&mut blocks))?;
             if filled < buffer.len() {
@@ -201,7 +214,8 @@ impl Importer<'_> {
         let mut names = Vec::new();
         for entry in fs::read_dir(path).map_err(read)? {
             let entry = entry.map_err(read)?;
-            let child = entry.file_name().into_string().map_err(|_| ImportError::NotUtf8 { path: entry.path() })?;
+            let child =
+                entry.file_name().into_string().map_err(|_| ImportError::NotUtf8 { path: entry.path() })?;
             if self.options.hidden || !child.starts_with('.') {
                 names.push(child);
             }
@@ -210,8 +224,8 @@ impl Importer<'_> {
         let mut builder = DirectoryBuilder::new(self.options.profile);
         for child in names {
             let below = path.join(&child);
-            let metadata =
-                fs::symlink_metadata(&below).map_err(|source| ImportError::Read { path: below.clone(), source })?;
+            let metadata = fs::symlink_metadata(&below)
+                .map_err(|source| ImportError::Read { path: below.clone(), source })?;
             let node = self.entry(&below, &metadata, format!("{name}/{child}"), depth + 1)?;
             builder.add(&child, node).map_err(directory)?;
         }
@@ -285,7 +299,8 @@ mod tests {
         let missing = folder.path().join("nowhere");
         let error = import(&missing, &ImportOptions::default(), &mut |_| Ok(()), &mut |_| {}).unwrap_err();
         assert!(error.to_string().contains("nowhere"), "{error}");
-        let refuse = import(folder.path(), &ImportOptions::default(), &mut |_| Err("full".into()), &mut |_| {});
+        let refuse =
+            import(folder.path(), &ImportOptions::default(), &mut |_| Err("full".into()), &mut |_| {});
         assert!(matches!(refuse, Err(ImportError::Sink(_))));
     }
 }

@@ -4,13 +4,71 @@
 //! ends of it and need neither network nor chain; they are what `hpips add --local`, `get` and `cat` use on a
 //! repo without a daemon.
 //!
+//! | to do | use |
+//! |---|---|
+//! | add a file or directory to the local store, pinned | [`add_local`], [`Client::add_local`] |
+//! | know what storing a root on the network costs | [`Client::quote`] |
+//! | store it; go on with it after a kill | [`Client::store`], [`Client::unfinished`] |
+//! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
+//! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
+//! | know how a stored object is | [`Client::status`] |
+//! | end its deals | [`Client::end`] |
+//!
+//! ```no_run
+//! # async fn road(client: hpips_client::Client, path: &std::path::Path) -> Result<(), Box<dyn std::error::Error>> {
+//! use hpips_client::{AddOptions, Reporter, StoreOptions};
+//!
+//! let added = client.add_local(path, AddOptions::default(), &Reporter::none()).await?;
+//! let quote = client.quote(added.report.root, &StoreOptions::of_windows(40)).await?;
+//! // ... print the quote, ask ...
+//! let stored = client.store(&quote, &Reporter::none()).await?;
+//!
+//! let blocks = client.blocks(quote.root).await?;
+//! let target = std::path::PathBuf::from("copy");
+//! let report = tokio::task::spawn_blocking(move || hpips_client::export(quote.root, &blocks, &target, &mut |_| {}));
+//! report.await??;
+//! # let _ = stored;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! This room refuses to know providers' insides (they are another role), HTTP and terminals.
 #![deny(unsafe_code)]
 
-pub mod blocks;
-pub mod export;
+pub mod add;
+mod client;
+mod progress;
+mod local;
 pub mod import;
+mod plan;
+mod quote;
+mod outgoing;
+mod encode;
+mod commitments;
+mod chainwatch;
+mod stage;
+mod upload;
+mod slots;
+pub mod blocks;
+mod object;
+mod cache;
+mod fetch;
+pub mod export;
+mod read;
+mod status;
 
+
+pub use add::{StoreError, Stored};
 pub use blocks::{BlockGetter, GetBlockError};
+pub use client::{Client, Parts};
 pub use export::{ExportError, ExportReport, export};
+pub use fetch::{FetchOptions, FetchStats, NetBlocks};
 pub use import::{Added, ImportError, ImportOptions, ImportReport, import};
+pub use local::{AddError, AddOptions, AddedLocally, add_local};
+pub use object::{ObjectError, ObjectPart};
+pub use outgoing::CheckpointError;
+pub use encode::EncodeError;
+pub use progress::{Progress, Reporter, Stage};
+pub use quote::{Quote, QuoteError, StoreOptions};
+pub use read::{ReadError, list, read, resolve};
+pub use status::{EndError, ObjectStatus, SlotHealth, SlotStatus};

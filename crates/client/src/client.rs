@@ -1,0 +1,85 @@
+//! The handle.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use hpips_chain::{Chain, Wallet};
+use hpips_ledger::query;
+use hpips_net::{Multiaddr, Net};
+use hpips_store::Store;
+use hpips_types::{AccountId, Cid};
+
+/// What a client is made of.
+#[derive(Clone, Debug)]
+pub struct Parts {
+    /// The network.
+    pub net: Net,
+    /// The chain.
+    pub chain: Chain,
+    /// The account's wallet, shared with the provider of the same node.
+    pub wallet: Wallet,
+    /// The local blocks.
+    pub store: Store,
+    /// Folder of its own in the repo: pieces on their way out lie here, and check-points.
+    pub dir: PathBuf,
+}
+
+/// A client. Clones are handles to the same one.
+#[derive(Clone, Debug)]
+pub struct Client {
+    pub(crate) parts: Arc<Parts>,
+    /// Roots that are being stored now.
+    busy: Arc<Mutex<HashSet<Cid>>>,
+}
+
+/// While this lives, no other call stores the same root.
+#[derive(Debug)]
+pub(crate) struct Turn {
+    busy: Arc<Mutex<HashSet<Cid>>>,
+    root: Cid,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.busy.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.root);
+    }
+}
+
+impl Client {
+    /// A client of these parts. Touches nothing.
+    pub fn new(parts: Parts) -> Self {
+        Self { parts: Arc::new(parts), busy: Arc::default() }
+    }
+
+    /// Whose deals it makes.
+    pub fn account(&self) -> AccountId {
+        self.parts.wallet.account()
+    }
+
+    /// The local blocks.
+    pub fn local(&self) -> &Store {
+        &self.parts.store
+    }
+
+    /// Takes the turn to store a root; `None` when another call has it.
+    pub(crate) fn turn(&self, root: Cid) -> Option<Turn> {
+        let is_free = self.busy.lock().unwrap_or_else(PoisonError::into_inner).insert(root);
+        is_free.then(|| Turn { busy: Arc::clone(&self.busy), root })
+    }
+
+    /// Tells the network where a provider is reached, as its pledge says.
+    pub(crate) async fn introduce(&self, provider: AccountId) {
+        let Some(pledge) = query::pledge(&self.parts.chain.state(), &provider) else { return };
+        // What is no address is of no use; the provider announced it itself.
+        let addresses: Vec<Multiaddr> =
+            pledge.terms.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        if !addresses.is_empty() {
+            self.parts.net.address_book(provider, addresses).await;
+        }
+    }
+
+    pub(crate) fn outgoing_dir(&self) -> PathBuf {
+        self.parts.dir.join("outgoing")
+    }
+}
