@@ -13,17 +13,22 @@ use crate::{BlockFetcher, FetchError};
 
 /// Bytes of blocks kept. Raising it costs that much memory a mount.
 const CACHE_BYTES: usize = 32 << 20;
-/// How far ahead of a file that is read in order, bytes; a few blocks of the default profile.
-const AHEAD_BYTES: u64 = 4 << 20;
 /// Reads ahead under way at once.
 const AHEAD_THREADS: usize = 2;
+
+/// A part of a file to be fetched before it is asked for.
+struct Ahead {
+    root: Cid,
+    file: Cid,
+    range: Range<u64>,
+}
 
 /// Blocks by CID, through a cache.
 pub(crate) struct Blocks {
     fetcher: Arc<dyn BlockFetcher>,
     state: Mutex<State>,
     arrived: Condvar,
-    ahead: SyncSender<(Cid, Range<u64>)>,
+    ahead: SyncSender<Ahead>,
 }
 
 #[derive(Default)]
@@ -45,10 +50,11 @@ impl Blocks {
         for _ in 0..AHEAD_THREADS {
             let (requests, blocks) = (Arc::clone(&requests), Arc::downgrade(&blocks));
             std::thread::Builder::new().name("mount-ahead".into()).spawn(move || {
-                while let Some((file, range)) = next(&requests) {
+                while let Some(Ahead { root, file, range }) = next(&requests) {
                     let Some(blocks) = blocks.upgrade() else { return };
                     // A failure shows again when the range is read, and is told then.
-                    FileReader::new(file, range).drive(|cid: &Cid| blocks.get(cid)).take_while(Result::is_ok).for_each(drop);
+                    let parts = FileReader::new(file, range).drive(|cid: &Cid| blocks.get(&root, cid));
+                    parts.take_while(Result::is_ok).for_each(drop);
                 }
             })?;
         }
@@ -56,7 +62,7 @@ impl Blocks {
     }
 
     /// A block; waits when another thread is fetching it already.
-    pub(crate) fn get(&self, cid: &Cid) -> Result<Bytes, FetchError> {
+    pub(crate) fn get(&self, root: &Cid, cid: &Cid) -> Result<Bytes, FetchError> {
         let mut state = self.lock();
         loop {
             if let Some(block) = state.touch(cid) {
@@ -68,7 +74,7 @@ impl Blocks {
             state = self.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         drop(state);
-        let fetched = self.fetcher.fetch(cid);
+        let fetched = self.fetcher.fetch(root, cid);
         let mut state = self.lock();
         state.under_way.remove(cid);
         if let Ok(block) = &fetched {
@@ -80,10 +86,10 @@ impl Blocks {
     }
 
     /// Fetches what follows in a file, when there is room for it.
-    pub(crate) fn read_ahead(&self, file: Cid, from: u64, file_bytes: u64) {
-        let to = from.saturating_add(AHEAD_BYTES).min(file_bytes);
-        if from < to {
-            let _ = self.ahead.try_send((file, from..to));
+    pub(crate) fn read_ahead(&self, root: Cid, file: Cid, range: Range<u64>) {
+        if !range.is_empty() {
+            // Full: enough is under way.
+            let _ = self.ahead.try_send(Ahead { root, file, range });
         }
     }
 
@@ -93,7 +99,7 @@ impl Blocks {
     }
 }
 
-fn next(requests: &Mutex<Receiver<(Cid, Range<u64>)>>) -> Option<(Cid, Range<u64>)> {
+fn next(requests: &Mutex<Receiver<Ahead>>) -> Option<Ahead> {
     requests.lock().unwrap_or_else(PoisonError::into_inner).recv().ok()
 }
 
@@ -135,7 +141,7 @@ mod tests {
     struct Counting(AtomicUsize);
 
     impl BlockFetcher for Counting {
-        fn fetch(&self, cid: &Cid) -> Result<Bytes, FetchError> {
+        fn fetch(&self, _root: &Cid, cid: &Cid) -> Result<Bytes, FetchError> {
             self.0.fetch_add(1, Ordering::SeqCst);
             if cid.codec() == RAW { Ok(vec![0; 1 << 20].into()) } else { Err(FetchError::NotFound) }
         }
@@ -148,7 +154,7 @@ mod tests {
         let cids: Vec<Cid> = (0..40u8).map(|i| cid_v1(RAW, &[i])).collect();
         for cid in &cids {
             for _ in 0..3 {
-                blocks.get(cid).unwrap();
+                blocks.get(cid, cid).unwrap();
             }
         }
         assert_eq!(fetcher.0.load(Ordering::SeqCst), 40);
@@ -156,15 +162,15 @@ mod tests {
         assert!(state.bytes <= CACHE_BYTES);
         assert_eq!(state.cached.len(), state.by_use.len());
         drop(state);
-        blocks.get(&cids[0]).unwrap();
+        blocks.get(&cids[0], &cids[0]).unwrap();
         assert_eq!(fetcher.0.load(Ordering::SeqCst), 41, "the oldest was let go");
         let missing = cid_v1(hpips_types::content::DAG_PB, b"x");
-        assert_eq!(blocks.get(&missing), Err(FetchError::NotFound));
-        assert_eq!(blocks.get(&missing), Err(FetchError::NotFound), "and a failure is not remembered");
+        assert_eq!(blocks.get(&missing, &missing), Err(FetchError::NotFound));
+        assert_eq!(blocks.get(&missing, &missing), Err(FetchError::NotFound), "and a failure is not remembered");
         let together: Vec<_> = (0..8)
             .map(|_| {
                 let (blocks, cid) = (Arc::clone(&blocks), cids[1]);
-                std::thread::spawn(move || blocks.get(&cid).unwrap().len())
+                std::thread::spawn(move || blocks.get(&cid, &cid).unwrap().len())
             })
             .collect();
         for thread in together {

@@ -20,6 +20,10 @@ use crate::nodes::{IPFS, Node, Nodes, ROOT};
 
 /// Content behind a CID never changes, so the kernel may remember it as long as it likes.
 const FOREVER: Duration = Duration::from_secs(365 * 24 * 3600);
+/// How far apart two requests may be to count as reading in order, bytes.
+const OVERTAKEN: u64 = 1 << 20;
+/// How far a file that is read in order is fetched ahead, bytes: a few blocks of the default profile.
+const AHEAD: u64 = 4 << 20;
 /// Unit of a file's allocated size (stat(2)).
 const SIZE_OF_A_SECTOR: u64 = 512;
 /// A listed entry gets its number when it is looked up (`FUSE_UNKNOWN_INO` of the kernel's interface).
@@ -65,16 +69,16 @@ impl Ipfs {
     }
 
     /// The node of a CID, one lookup more.
-    fn open_cid(&self, cid: &Cid) -> Result<(u64, Arc<Node>), Errno> {
+    fn open_cid(&self, root: &Cid, cid: &Cid) -> Result<(u64, Arc<Node>), Errno> {
         if let Some(known) = self.nodes.look_up(cid) {
             return Ok(known);
         }
-        let block = self.blocks.get(cid).map_err(fetch_errno)?;
+        let block = self.blocks.get(root, cid).map_err(fetch_errno)?;
         let info = inspect(cid, &block).map_err(|_| Errno::EIO)?;
         if info.kind == Kind::Other {
             return Err(Errno::EOPNOTSUPP);
         }
-        Ok(self.nodes.insert(*cid, info))
+        Ok(self.nodes.insert(*root, *cid, info))
     }
 
     fn entries(&self, node: &Node) -> Result<Arc<Vec<Entry>>, Errno> {
@@ -85,7 +89,7 @@ impl Ipfs {
             return Err(Errno::ENOTDIR);
         }
         let entries: Vec<Entry> = DirectoryReader::new(node.cid)
-            .drive(|cid: &Cid| self.blocks.get(cid))
+            .drive(|cid: &Cid| self.blocks.get(&node.root, cid))
             .collect::<Result<_, _>>()
             .map_err(drive_errno)?;
         Ok(Arc::clone(node.entries.get_or_init(|| Arc::new(entries))))
@@ -93,27 +97,30 @@ impl Ipfs {
 
     /// What an entry is. Programs believe the listing, so the entry's block is looked at unless its CID
     /// says enough; one that cannot be had is listed as a file, whose reading then fails.
-    fn kind_of(&self, cid: &Cid) -> FileType {
+    fn kind_of(&self, root: &Cid, cid: &Cid) -> FileType {
         if cid.codec() == RAW {
             return FileType::RegularFile;
         }
-        let info = self.blocks.get(cid).ok().and_then(|block| inspect(cid, &block).ok());
+        let info = self.blocks.get(root, cid).ok().and_then(|block| inspect(cid, &block).ok());
         info.map_or(FileType::RegularFile, |info| file_type(&info.kind))
     }
 
     fn look_up(&self, parent: u64, name: &OsStr) -> Result<FileAttr, Errno> {
         let name = name.to_str().ok_or(Errno::ENOENT)?;
-        let cid = match parent {
+        let (root, cid) = match parent {
             ROOT if name == "ipfs" => return Ok(self.attributes(IPFS, FileType::Directory, 0)),
             ROOT => return Err(Errno::ENOENT),
-            IPFS => name.parse().map_err(|_| Errno::ENOENT)?,
+            IPFS => {
+                let cid: Cid = name.parse().map_err(|_| Errno::ENOENT)?;
+                (cid, cid)
+            }
             _ => {
                 let node = self.nodes.get(parent).ok_or(Errno::ESTALE)?;
                 let entries = self.entries(&node)?;
-                entries.iter().find(|entry| entry.name == name).ok_or(Errno::ENOENT)?.cid
+                (node.root, entries.iter().find(|entry| entry.name == name).ok_or(Errno::ENOENT)?.cid)
             }
         };
-        let (number, node) = self.open_cid(&cid)?;
+        let (number, node) = self.open_cid(&root, &cid)?;
         Ok(self.attributes_of(number, &node))
     }
 
@@ -128,7 +135,7 @@ impl Ipfs {
         }
         self.read_ahead(&node, from, to);
         let mut out = Vec::with_capacity(usize::try_from(to - from).unwrap_or(0));
-        for part in FileReader::new(node.cid, from..to).drive(|cid: &Cid| self.blocks.get(cid)) {
+        for part in FileReader::new(node.cid, from..to).drive(|cid: &Cid| self.blocks.get(&node.root, cid)) {
             let part: Bytes = part.map_err(drive_errno)?;
             out.extend_from_slice(&part);
         }
@@ -138,13 +145,13 @@ impl Ipfs {
     /// Asks for what follows when a file is read in order: the kernel itself reads ahead in pieces of
     /// 128 KiB, so "in order" allows for requests that overtake one another a little.
     fn read_ahead(&self, node: &Node, from: u64, to: u64) {
-        const OVERTAKEN: u64 = 1 << 20;
         let before = node.read_to.swap(to, Ordering::Relaxed);
         let asked = node.ahead_to.load(Ordering::Relaxed);
-        if from.abs_diff(before) <= OVERTAKEN && asked < to.saturating_add(OVERTAKEN) {
+        if from.abs_diff(before) <= OVERTAKEN && asked < to.saturating_add(AHEAD / 2) {
             let start = asked.max(to);
-            node.ahead_to.store(start.saturating_add(2 * OVERTAKEN), Ordering::Relaxed);
-            self.blocks.read_ahead(node.cid, start, size(node).min(start.saturating_add(2 * OVERTAKEN)));
+            let end = start.saturating_add(AHEAD).min(size(node));
+            node.ahead_to.store(end, Ordering::Relaxed);
+            self.blocks.read_ahead(node.root, node.cid, start..end);
         }
     }
 }
@@ -227,7 +234,7 @@ impl Filesystem for Ipfs {
                     Err(errno) => return reply.error(errno),
                 };
                 for (at, entry) in (2u64..).zip(entries.iter()) {
-                    let kind = if at < offset { FileType::RegularFile } else { self.kind_of(&entry.cid) };
+                    let kind = if at < offset { FileType::RegularFile } else { self.kind_of(&node.root, &entry.cid) };
                     if !add(UNKNOWN_INODE, kind, &entry.name, &mut reply) {
                         break;
                     }

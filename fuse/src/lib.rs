@@ -40,11 +40,11 @@ pub enum FetchError {
 /// Implementations block the calling thread, never longer than a deadline of their own, and return only
 /// bytes that match the CID.
 pub trait BlockFetcher: Send + Sync + 'static {
-    /// The block of a CID.
+    /// The block of a CID. `root` is the CID right below `/ipfs` that led to it: holders are known by roots.
     ///
     /// # Errors
     /// [`FetchError`]; asking again later is allowed.
-    fn fetch(&self, cid: &Cid) -> Result<Bytes, FetchError>;
+    fn fetch(&self, root: &Cid, cid: &Cid) -> Result<Bytes, FetchError>;
 }
 
 /// Why nothing was mounted.

@@ -15,6 +15,8 @@ pub(crate) const IPFS: u64 = 2;
 /// What stands behind a CID; equal content is one inode wherever it appears.
 pub(crate) struct Node {
     pub(crate) cid: Cid,
+    /// The CID right below `/ipfs` through which it was first found.
+    pub(crate) root: Cid,
     pub(crate) info: NodeInfo,
     /// A directory's entries, once it was listed.
     pub(crate) entries: OnceLock<Arc<Vec<Entry>>>,
@@ -58,12 +60,13 @@ impl Nodes {
     }
 
     /// Adds a node, or counts one lookup more when another thread was first.
-    pub(crate) fn insert(&self, cid: Cid, info: NodeInfo) -> (u64, Arc<Node>) {
+    pub(crate) fn insert(&self, root: Cid, cid: Cid, info: NodeInfo) -> (u64, Arc<Node>) {
         if let Some(known) = self.look_up(&cid) {
             return known;
         }
         let node = Arc::new(Node {
             cid,
+            root,
             info,
             entries: OnceLock::new(),
             read_to: AtomicU64::new(0),

@@ -16,7 +16,7 @@ struct Map {
 }
 
 impl BlockFetcher for Map {
-    fn fetch(&self, cid: &Cid) -> Result<Bytes, FetchError> {
+    fn fetch(&self, _root: &Cid, cid: &Cid) -> Result<Bytes, FetchError> {
         self.fetched.fetch_add(1, Ordering::SeqCst);
         self.blocks.get(cid).cloned().ok_or(FetchError::NotFound)
     }

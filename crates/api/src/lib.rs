@@ -6,13 +6,15 @@
 //! body is bounded; a refusal is an [`ApiError`] with a code.
 
 mod client;
+pub mod content;
 mod endpoint;
 mod error;
 mod server;
 
 pub mod view;
 
+pub use content::ContentPath;
 pub use client::{ApiClient, CallError, escape};
 pub use endpoint::{ENDPOINT_FILE, Endpoint, EndpointError};
 pub use error::{ApiError, ErrorCode, chain_text};
-pub use server::{BindError, Server};
+pub use server::{BindError, Feed, Host, Network, Parts, Server, routes};

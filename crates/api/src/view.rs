@@ -1,8 +1,14 @@
 //! What the endpoints say: the values that people and programs see.
 
+use std::path::PathBuf;
+
+use hpips_dag::Profile;
 use hpips_ledger::Event;
-use hpips_types::{Height, View};
+use hpips_store::{Pin, PinKind};
+use hpips_types::{DealId, Height, NetworkParams, TokenAmount, View};
 use serde::{Deserialize, Serialize};
+
+use crate::error::ApiError;
 
 /// The program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,4 +62,405 @@ pub struct BlockPage {
     pub blocks: Vec<BlockView>,
     /// The newest height this node knows final.
     pub height: Height,
+}
+
+/// Nothing to say beyond "done".
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Done {}
+
+/// Peers to stay connected with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Connect {
+    /// Multiaddresses, each ending in `/p2p/…`.
+    pub addresses: Vec<String>,
+}
+
+/// A node at a glance.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Status {
+    /// Peers with an open connection.
+    pub peers: usize,
+    /// Resident memory of the process, bytes; `None` where the system does not say.
+    pub memory_bytes: Option<u64>,
+    /// Blocks in the local store.
+    pub blocks: u64,
+    /// The network, in nodes that joined one.
+    pub network: Option<NetworkStatus>,
+}
+
+/// The network's part of [`Status`].
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NetworkStatus {
+    /// Its name.
+    pub name: String,
+    /// The newest block this node knows final.
+    pub height: Height,
+    /// Since that block arrived, milliseconds; `None` before the first.
+    pub block_age_ms: Option<u64>,
+    /// This node's account.
+    pub account: AccountInfo,
+    /// What it pledged, if anything.
+    pub pledge: Option<PledgeInfo>,
+    /// Objects it pays for.
+    pub stored: usize,
+}
+
+/// The chain.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ChainInfo {
+    /// Digest of genesis, hexadecimal.
+    pub id: String,
+    /// Its parameters.
+    pub params: NetworkParams,
+    /// The genesis committee's accounts.
+    pub committee: Vec<String>,
+    /// Whether this node votes.
+    pub is_validator: bool,
+    /// Newest finalized height.
+    pub height: Height,
+    /// Blocks finalized since the node started.
+    pub blocks: u64,
+    /// Views without a block since the node started.
+    pub nullified: u64,
+    /// Median time from a proposal's first sight to its state on disk, milliseconds.
+    pub finality_p50_ms: Option<u64>,
+}
+
+/// All coins there are, added up row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Totals {
+    /// The state that was added up.
+    pub height: Height,
+    /// Accounts, funds, escrows, collateral and pools.
+    pub coins: TokenAmount,
+}
+
+/// An account.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AccountInfo {
+    /// Its address.
+    pub address: String,
+    /// Free coins, nano.
+    pub balance: TokenAmount,
+    /// Coins locked as collateral of slots and proposals, nano.
+    pub locked: TokenAmount,
+    /// Fees still owed, taken from the first reward, nano.
+    pub owed: TokenAmount,
+    /// The next transaction's nonce.
+    pub nonce: u64,
+}
+
+/// A pledge: what stands on chain, and what this node's provider is doing where it is its own.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PledgeInfo {
+    /// Sealed and proven bytes.
+    pub sealed_bytes: u64,
+    /// Bytes open for deals as offered.
+    pub open_bytes: u64,
+    /// Billed bytes of slots held or reserved.
+    pub used_bytes: u64,
+    /// What it asks, nano per GiB and 720 windows.
+    pub ask: TokenAmount,
+    /// Windows of all its sets that were proven, of those the chain still counts.
+    pub windows_proven: u64,
+    /// Windows that were due.
+    pub windows_due: u64,
+    /// Windows missed in a row, the worst of its sets.
+    pub missed_in_row: u64,
+    /// What the provider on this node is doing; `None` for others' pledges.
+    pub work: Option<ProviderWork>,
+}
+
+/// What a provider is doing.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ProviderWork {
+    /// Sectors complete on disk.
+    pub sectors: u64,
+    /// Nodes sealed, and to seal, of the sectors at work.
+    pub sealing: (u64, u64),
+    /// Pieces complete on disk.
+    pub pieces: u64,
+    /// Window proofs made since the start.
+    pub proofs: u64,
+    /// What the last proof took, milliseconds.
+    pub proof_ms: Option<u64>,
+    /// What went wrong last.
+    pub trouble: Option<String>,
+}
+
+/// What to pledge.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PledgeRequest {
+    /// Bytes to seal.
+    pub sealed_bytes: u64,
+    /// Bytes open for deals.
+    pub open_bytes: u64,
+    /// What to ask, nano per GiB and 720 windows; the configuration's where absent.
+    pub ask: Option<TokenAmount>,
+    /// Coins that may be locked as collateral; all there are where absent.
+    pub collateral_max: Option<TokenAmount>,
+}
+
+/// Coins to move.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransferRequest {
+    /// Address of who gets them.
+    pub to: String,
+    /// How many nano.
+    pub amount: TokenAmount,
+}
+
+/// A transaction that was executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Executed {
+    /// The block.
+    pub height: Height,
+}
+
+/// A deal and its slots.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DealInfo {
+    /// Its number.
+    pub deal: DealId,
+    /// Root of the object.
+    pub root: String,
+    /// Who pays.
+    pub client: String,
+    /// Bytes of content.
+    pub content_bytes: u64,
+    /// Slots of which any so many restore.
+    pub k: u16,
+    /// Slots.
+    pub n: u16,
+    /// Slots with a proven holder.
+    pub healthy: u16,
+    /// Windows it is paid for at most.
+    pub term_windows: u64,
+    /// When it ends.
+    pub ends: Height,
+    /// What is left of the client's money in it, nano.
+    pub escrow: TokenAmount,
+    /// Its slots in order.
+    pub slots: Vec<SlotInfo>,
+}
+
+/// A slot.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SlotInfo {
+    /// Bytes of its piece.
+    pub bytes: u64,
+    /// What it is in: `held`, `lost`, `offered`, `entering` or `closed`.
+    pub state: String,
+    /// The account that holds it or is to rebuild it.
+    pub provider: Option<String>,
+}
+
+/// A pin.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PinView {
+    /// The root.
+    pub cid: String,
+    /// `recursive` or `direct`.
+    pub kind: String,
+    /// A name for people; may be empty.
+    pub name: String,
+}
+
+impl From<&Pin> for PinView {
+    fn from(pin: &Pin) -> Self {
+        let kind = match pin.kind {
+            PinKind::Direct => "direct",
+            PinKind::Recursive => "recursive",
+        };
+        Self { cid: pin.cid.to_string(), kind: kind.into(), name: pin.name.clone() }
+    }
+}
+
+/// What decides a CID, as flags say it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ProfileRequest {
+    /// Name of a profile.
+    pub name: Option<String>,
+    /// CID version; without a profile 0 and 1 mean what they mean to `ipfs add`.
+    pub cid_version: Option<u8>,
+    /// Whether leaves are raw blocks.
+    pub raw_leaves: Option<bool>,
+}
+
+impl ProfileRequest {
+    /// The profile meant.
+    ///
+    /// # Errors
+    /// [`ErrorCode::BadRequest`](crate::ErrorCode::BadRequest) for unknown names and versions.
+    pub fn resolve(&self) -> Result<Profile, ApiError> {
+        let profile = match (&self.name, self.cid_version) {
+            (Some(_), Some(_)) => return Err(ApiError::bad_request("a profile fixes the CID version: give one of both")),
+            (Some(name), None) => Profile::by_name(name).ok_or_else(|| {
+                ApiError::bad_request(format!("no profile {name:?}: unixfs-v1-2025 or unixfs-v0-2015"))
+            })?,
+            (None, Some(0)) => Profile::unixfs_v0_2015(),
+            (None, Some(1)) => Profile::cid_version_1(),
+            (None, Some(version)) => return Err(ApiError::bad_request(format!("no CID version {version}"))),
+            (None, None) => Profile::unixfs_v1_2025(),
+        };
+        Ok(match self.raw_leaves {
+            None => profile,
+            Some(true) => profile.with_raw_leaves(),
+            Some(false) => profile.with_wrapped_leaves(),
+        })
+    }
+}
+
+/// What to add to the local store.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddRequest {
+    /// Absolute path of a file or folder that the node can read.
+    pub path: PathBuf,
+    /// What decides the CIDs.
+    #[serde(default)]
+    pub profile: ProfileRequest,
+    /// Whether names that begin with a dot are taken along.
+    #[serde(default)]
+    pub hidden: bool,
+}
+
+/// What was added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddAnswer {
+    /// The CID of all.
+    pub root: String,
+    /// Files and symlinks.
+    pub files: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// One line each, entries before their folder.
+    pub added: Vec<AddedView>,
+}
+
+/// One thing that was added.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddedView {
+    /// Its CID.
+    pub cid: String,
+    /// Its name, from the name of what was added down.
+    pub name: String,
+    /// Bytes of a file; 0 otherwise.
+    pub bytes: u64,
+}
+
+/// What storing would cost.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct QuoteRequest {
+    /// Root of an object in the local store.
+    pub root: String,
+    /// For how long; the network's least term where absent.
+    #[serde(default)]
+    pub windows: Option<u64>,
+}
+
+/// A quote: binding as a ceiling.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct QuoteAnswer {
+    /// Slots.
+    pub slots: u16,
+    /// Of which any so many restore.
+    pub needed: u16,
+    /// Bytes of content.
+    pub content_bytes: u64,
+    /// Bytes stored in all slots, manifest included.
+    pub stored_bytes: u64,
+    /// Their proportion.
+    pub expansion: f64,
+    /// For so many windows.
+    pub windows: u64,
+    /// What is taken at most, nano; what is not proven comes back.
+    pub price_max: TokenAmount,
+    /// Fees of the transactions, nano.
+    pub fees: TokenAmount,
+    /// What the account has, nano.
+    pub balance: TokenAmount,
+    /// Modelled durability in a year, whole nines.
+    pub nines: u8,
+    /// Operators that stay free for repair.
+    pub spare_operators: u64,
+}
+
+/// What to store on the network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StoreRequest {
+    /// Root of an object in the local store.
+    pub root: String,
+    /// For how long; the network's least term where absent.
+    #[serde(default)]
+    pub windows: Option<u64>,
+    /// Refused when more would be taken, nano.
+    pub price_max: TokenAmount,
+}
+
+/// What was stored.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StoreAnswer {
+    /// Its deals, one an extent.
+    pub deals: Vec<DealId>,
+    /// Slots with a holder whose commitment holder and client computed alike.
+    pub held: usize,
+    /// Slots in all.
+    pub slots: usize,
+    /// When the first of the deals ends.
+    pub ends: Height,
+}
+
+/// What to fetch to disk.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct GetRequest {
+    /// A CID or a path below one.
+    pub path: String,
+    /// Absolute path of the copy; must not exist.
+    pub target: PathBuf,
+}
+
+/// What was fetched.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetAnswer {
+    /// Files and symlinks.
+    pub files: u64,
+    /// Bytes of the files.
+    pub bytes: u64,
+    /// Bytes of blocks that came from other peers.
+    pub fetched_bytes: u64,
+    /// Bytes of blocks computed from parity because no holder of them answered.
+    pub rebuilt_bytes: u64,
+    /// From the request to the last byte on disk.
+    pub milliseconds: u64,
+}
+
+/// A DAG's root.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RootRequest {
+    /// Its CID.
+    pub root: String,
+}
+
+/// What was removed from the local store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Forgotten {
+    /// Blocks.
+    pub blocks: u64,
+}
+
+/// Where to mount.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MountRequest {
+    /// Absolute path of an empty folder.
+    pub path: PathBuf,
 }

@@ -1,3 +1,52 @@
-//! The `hpips` program.
+//! The `hpips` program: parses, resolves, acts, and says how it went.
 
-fn main() {}
+mod commands;
+mod context;
+mod exit;
+mod output;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use crate::commands::Command;
+use crate::context::Context;
+use crate::exit::Exit;
+
+/// Shares what computers leave idle: store files on many machines, or earn by storing.
+#[derive(Debug, Parser)]
+#[command(name = "hpips", version, arg_required_else_help = true, max_term_width = 100)]
+struct Arguments {
+    /// Folder of the repo; by default HPIPS_PATH, then ~/.hpips.
+    #[arg(long, global = true, value_name = "DIR")]
+    repo_dir: Option<std::path::PathBuf>,
+    /// Print the result as JSON.
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+fn main() -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) if error.use_stderr() => {
+            let text = error.render().to_string();
+            output::message(format_args!("hpips: {}", text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
+            return Exit::Usage.into();
+        }
+        Err(help) => {
+            let _ = help.print();
+            return Exit::Done.into();
+        }
+    };
+    let context = Context::new(arguments.repo_dir, arguments.json);
+    match arguments.command.run(&context) {
+        Ok(exit) => exit.into(),
+        Err(error) if output::is_closed_pipe(&error) => Exit::Done.into(),
+        Err(error) => {
+            output::message(format_args!("hpips: {}", output::chain_text(&error)));
+            exit::classify(&error).into()
+        }
+    }
+}

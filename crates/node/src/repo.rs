@@ -192,6 +192,13 @@ impl Repo {
     }
 }
 
+/// The user's cache folder of this program: `XDG_CACHE_HOME/hpips`, else `~/.cache/hpips`.
+pub fn cache_dir() -> Option<PathBuf> {
+    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let cache = set("XDG_CACHE_HOME").filter(|path| path.is_absolute());
+    cache.or_else(|| set("HOME").map(|home| home.join(".cache"))).map(|cache| cache.join("hpips"))
+}
+
 /// A whole file of at most `bytes_max`, or `None` when there is none.
 fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, RepoError> {
     let io = |source| RepoError::Io { path: path.to_owned(), source };

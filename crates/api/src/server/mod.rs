@@ -1,6 +1,12 @@
 //! The HTTP server: loopback only, guarded, bounded.
 
+mod chain;
+mod content;
+mod feed;
 mod guard;
+mod node;
+mod objects;
+mod parts;
 
 use std::net::SocketAddr;
 
@@ -10,6 +16,9 @@ use tokio::net::TcpListener;
 
 use crate::error::{ApiError, ErrorCode};
 use crate::view::Version;
+
+pub use feed::Feed;
+pub use parts::{Host, Network, Parts};
 
 /// Largest request body. Requests name files and CIDs, they do not carry content.
 const REQUEST_BYTES_MAX: usize = 1 << 20;
@@ -76,6 +85,34 @@ impl Server {
             .layer(middleware::from_fn_with_state(guard::Guard { token }, guard::check));
         axum::serve(self.listener, routes).with_graceful_shutdown(shutdown).await
     }
+}
+
+/// Every endpoint of a node. GET reads, POST changes.
+pub fn routes(parts: Parts) -> Router {
+    use routing::{get, post};
+    Router::new()
+        .route("/hpips/v0/id", get(node::id))
+        .route("/hpips/v0/status", get(node::status))
+        .route("/hpips/v0/connect", post(node::connect))
+        .route("/hpips/v0/pins", get(node::pins))
+        .route("/hpips/v0/mount", post(node::mount))
+        .route("/hpips/v0/unmount", post(node::unmount))
+        .route("/hpips/v0/shutdown", post(node::shutdown))
+        .route("/hpips/v0/add", post(content::add))
+        .route("/hpips/v0/cat", get(content::cat))
+        .route("/hpips/v0/get", post(content::get))
+        .route("/hpips/v0/ls", get(content::ls))
+        .route("/hpips/v0/forget", post(content::forget))
+        .route("/hpips/v0/quote", post(objects::quote))
+        .route("/hpips/v0/store", post(objects::store))
+        .route("/hpips/v0/chain", get(chain::chain))
+        .route("/hpips/v0/blocks", get(chain::blocks))
+        .route("/hpips/v0/totals", get(chain::totals))
+        .route("/hpips/v0/account", get(chain::account))
+        .route("/hpips/v0/pledge", get(chain::pledge_of).post(chain::pledge))
+        .route("/hpips/v0/transfer", post(chain::transfer))
+        .route("/hpips/v0/deals", get(chain::deals))
+        .with_state(parts)
 }
 
 async fn version() -> Json<Version> {

@@ -1,0 +1,63 @@
+//! `hpips daemon`.
+
+use std::io::{self, Write};
+
+use hpips_node::RunError;
+
+use crate::context::Context;
+use crate::exit::{Exit, Stop};
+use crate::output::message;
+
+/// Run the node until Ctrl-C.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Daemon {
+    /// Also end when this process, which must be the parent, ends.
+    #[arg(long, value_name = "PID", hide = true)]
+    end_with: Option<u32>,
+}
+
+impl Daemon {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let repo = context.repo()?;
+        if let Some(parent) = self.end_with {
+            end_with(parent)?;
+        }
+        let filter = tracing_subscriber::EnvFilter::try_from_env("HPIPS_LOG");
+        let filter = filter.unwrap_or_else(|_| "info,libp2p=warn,commonware=warn".into());
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
+        let result = context.block_on(async {
+            Ok(hpips_node::run(repo, |endpoint| {
+                // A closed stdout must not end a node.
+                let _ = writeln!(io::stdout(), "API server listening on {}\nDaemon is ready", endpoint.address);
+            })
+            .await)
+        })?;
+        match result {
+            Ok(()) => {
+                message("hpips: stopped");
+                Ok(Exit::Done)
+            }
+            Err(RunError::Store(error @ hpips_store::OpenError::Locked { .. })) => {
+                Err(Stop::new(Exit::Locked, error.to_string()).into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+}
+
+/// Asks the system for a signal when the parent is gone; it may be gone already.
+#[cfg(target_os = "linux")]
+fn end_with(parent: u32) -> anyhow::Result<()> {
+    use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+    set_parent_process_death_signal(Some(Signal::TERM))?;
+    let now = getppid().map(|pid| pid.as_raw_nonzero().get());
+    if now.and_then(|pid| u32::try_from(pid).ok()) != Some(parent) {
+        return Err(Stop::new(Exit::Interrupted, "the parent process is gone").into());
+    }
+    Ok(())
+}
+
+#[cfg(not(target_os = "linux"))]
+fn end_with(_parent: u32) -> anyhow::Result<()> {
+    Ok(())
+}

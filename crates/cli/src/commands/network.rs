@@ -1,0 +1,205 @@
+//! Commands about coins and deals: `pledge`, `wallet`, `deals`.
+
+use std::io::{self, Write};
+use std::time::Duration;
+
+use hpips_api::escape;
+use hpips_api::view::{AccountInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, TransferRequest};
+use hpips_types::{ByteCount, TokenAmount};
+use serde::Serialize;
+
+use crate::context::Context;
+use crate::exit::{Exit, Stop};
+use crate::output::{Report, emit, message};
+
+/// How long a transaction may take to be in a block, or keys to be made.
+const SLOW: Duration = Duration::from_secs(300);
+
+/// Offer space and be paid for it.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Pledge {
+    /// Space to seal and prove, as 100GB; or `status`.
+    size: String,
+    /// Space open for deals; by default as much as the network allows for the sealed space.
+    #[arg(long, value_name = "SIZE")]
+    open: Option<String>,
+    /// What to ask, in HPIPS per GiB and 720 windows.
+    #[arg(long, value_name = "AMOUNT")]
+    ask: Option<TokenAmount>,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct ShownPledge(Option<PledgeInfo>);
+
+impl Report for ShownPledge {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Some(pledge) = &self.0 else { return writeln!(out, "nothing pledged: hpips pledge SIZE") };
+        let size = |bytes| ByteCount::new(bytes).to_short();
+        writeln!(out, "sealed   {}", size(pledge.sealed_bytes))?;
+        writeln!(out, "open     {}, {} used", size(pledge.open_bytes), size(pledge.used_bytes))?;
+        write!(out, "proofs   {} of {} windows on time", pledge.windows_proven, pledge.windows_due)?;
+        match pledge.work.as_ref().and_then(|work| work.proof_ms) {
+            Some(ms) => writeln!(out, "; last took {:.1} s", ms as f64 / 1000.0),
+            None => writeln!(out),
+        }
+    }
+}
+
+impl Pledge {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let node = context.node()?;
+        if self.size == "status" {
+            let pledge = context.block_on(async { Ok(node.get("/hpips/v0/pledge").await?) })?;
+            return emit(&ShownPledge(pledge), context.json);
+        }
+        let sealed_bytes = parse_size(&self.size)?;
+        let open_bytes = self.open.as_deref().map(parse_size).transpose()?.unwrap_or(sealed_bytes);
+        let request = PledgeRequest { sealed_bytes, open_bytes, ask: self.ask, collateral_max: None };
+        let _: Done = context.block_on(async { Ok(node.post("/hpips/v0/pledge", &request, SLOW).await?) })?;
+        message("hpips: sealing begins. You may close this; it goes on while the node runs: hpips pledge status");
+        Ok(Exit::Done)
+    }
+}
+
+/// Bytes of `100GB`, `256 KiB` or a bare number.
+fn parse_size(text: &str) -> anyhow::Result<u64> {
+    let wrong = || Stop::usage(format!("{text:?} is no size: write for example 100GB or 256KiB"));
+    let text_end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
+    let (number, unit) = text.split_at(text_end);
+    let scale: u64 = match unit.trim() {
+        "" | "B" => 1,
+        "kB" | "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "TB" => 1_000_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        "TiB" => 1 << 40,
+        _ => return Err(wrong().into()),
+    };
+    let (whole, fraction) = number.split_once('.').unwrap_or((number, ""));
+    let whole: u64 = whole.parse().map_err(|_| wrong())?;
+    let mut bytes = whole.checked_mul(scale).ok_or_else(wrong)?;
+    if !fraction.is_empty() {
+        let digits = u32::try_from(fraction.len()).ok().filter(|digits| *digits <= 12).ok_or_else(wrong)?;
+        let part: u64 = fraction.parse().map_err(|_| wrong())?;
+        bytes = bytes.checked_add(hpips_types::amount::mul_div_floor(scale, part, 10u64.pow(digits))).ok_or_else(wrong)?;
+    }
+    Ok(bytes)
+}
+
+/// Coins of this node's account.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Wallet {
+    /// Show the balance.
+    Balance {
+        /// Of another account.
+        address: Option<String>,
+    },
+    /// Send coins.
+    Send {
+        /// Address of who gets them.
+        to: String,
+        /// How many HPIPS.
+        amount: TokenAmount,
+    },
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct ShownAccount(AccountInfo);
+
+impl Report for ShownAccount {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "account  {}", self.0.address)?;
+        writeln!(out, "free     {} HPIPS", self.0.balance.to_short())?;
+        writeln!(out, "locked   {} HPIPS", self.0.locked.to_short())
+    }
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct Sent(Executed);
+
+impl Report for Sent {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        writeln!(out, "sent, final in block {}", self.0.height)
+    }
+}
+
+impl Wallet {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let node = context.node()?;
+        match self {
+            Self::Balance { address } => {
+                let query = address.map_or(String::new(), |address| format!("?address={}", escape(&address)));
+                let url = format!("/hpips/v0/account{query}");
+                emit(&ShownAccount(context.block_on(async { Ok(node.get(&url).await?) })?), context.json)
+            }
+            Self::Send { to, amount } => {
+                let request = TransferRequest { to, amount };
+                let sent = context.block_on(async { Ok(node.post("/hpips/v0/transfer", &request, SLOW).await?) })?;
+                emit(&Sent(sent), context.json)
+            }
+        }
+    }
+}
+
+/// Show deals: this node's, or those of an object.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Deals {
+    /// Root of an object.
+    root: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(transparent)]
+struct ShownDeals(Vec<DealInfo>);
+
+impl Report for ShownDeals {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        for deal in &self.0 {
+            writeln!(
+                out,
+                "deal {:<5} {} {}: {} of {} slots healthy, any {} restore; until block {}; {} HPIPS left",
+                deal.deal,
+                deal.root,
+                ByteCount::new(deal.content_bytes).to_short(),
+                deal.healthy,
+                deal.n,
+                deal.k,
+                deal.ends,
+                deal.escrow.to_short()
+            )?;
+        }
+        Ok(())
+    }
+}
+
+impl Deals {
+    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let node = context.node()?;
+        let query = self.root.map_or(String::new(), |root| format!("?root={}", escape(&root)));
+        let url = format!("/hpips/v0/deals{query}");
+        emit(&ShownDeals(context.block_on(async { Ok(node.get(&url).await?) })?), context.json)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_parse() {
+        for (text, bytes) in
+            [("0", 0), ("1000", 1000), ("256KiB", 262_144), ("1.5GB", 1_500_000_000), ("100 MB", 100_000_000)]
+        {
+            assert_eq!(parse_size(text).unwrap(), bytes, "{text}");
+        }
+        for text in ["", "GB", "1.2.3MB", "1XB", "-1GB", "99999999999999TB", "1.0000000000001TB"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}

@@ -1,0 +1,308 @@
+//! The running node: the rooms joined, watched over, and stopped in order.
+
+use std::future::pending;
+use std::num::NonZeroUsize;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hpips_api::{BindError, Endpoint, EndpointError, Feed, Network, Parts, Server};
+use hpips_chain::{Chain, Role, Seat, SeatError, Wallet};
+use hpips_client::Client;
+use hpips_crypto::sign::SecretKey;
+use hpips_ledger::{GENESIS_BYTES_MAX, Genesis};
+use hpips_net::{Multiaddr, Net};
+use hpips_prover::Prover;
+use hpips_provider::Provider;
+use hpips_store::Store;
+use hpips_types::{TokenAmount, cbor};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use zeroize::Zeroizing;
+
+use crate::config::Config;
+use crate::host::{Fetcher, Process};
+use crate::repo::{Repo, RepoError};
+use crate::verifier::LateVerifier;
+
+/// Folder of the block store in a repo.
+pub const BLOCKS: &str = "blocks";
+/// How long an orderly end may take before the process ends anyway. Everything acknowledged is on disk
+/// at any moment, so nothing is lost then.
+const SHUTDOWN: Duration = Duration::from_secs(8);
+/// Disk that a provider leaves free whatever it is asked for, bytes.
+const RESERVE_BYTES: u64 = 64 << 20;
+
+/// Why a node does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The repo.
+    #[error(transparent)]
+    Repo(#[from] RepoError),
+    /// The blocks.
+    #[error("cannot open the blocks")]
+    Store(#[from] hpips_store::OpenError),
+    /// An address of the configuration.
+    #[error("{0:?} in config is no multiaddress")]
+    Address(String),
+    /// The network.
+    #[error("cannot start the network")]
+    Net(#[from] hpips_net::StartError),
+    /// Genesis.
+    #[error("genesis is not usable")]
+    Genesis(#[source] cbor::CborError),
+    /// The seat.
+    #[error("the committee seat is not usable")]
+    Seat(#[from] SeatError),
+    /// The chain.
+    #[error("cannot start the chain")]
+    Chain(#[from] hpips_chain::StartError),
+    /// The API's address.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// The API's file.
+    #[error("cannot say where the api listens")]
+    Endpoint(#[from] EndpointError),
+    /// The client.
+    #[error("cannot start the client")]
+    Client(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The system has no randomness.
+    #[error("no randomness for the api's token")]
+    Randomness,
+    /// Signals cannot be waited for.
+    #[error("cannot wait for signals")]
+    Signals(#[source] std::io::Error),
+    /// A part of the node ended by itself.
+    #[error("the node stopped: {0}")]
+    Stopped(String),
+}
+
+/// Runs a node until it is told to stop, by signal or through the API.
+///
+/// `ready` is called once, when the API answers.
+///
+/// # Errors
+/// [`RunError`] by variant; [`RunError::Stopped`] when a part of it ended by itself.
+pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunError> {
+    let mut signals = Signals::listen().map_err(RunError::Signals)?;
+    let config = repo.config()?;
+    let server = Server::bind(config.api).await?;
+    let node = Node::start(&repo, &config).await?;
+    let endpoint = Endpoint { address: server.address(), token: token()?, pid: std::process::id() };
+    let (end, ended) = watch::channel(false);
+    let mut serving = {
+        let mut ended = ended.clone();
+        let routes = hpips_api::routes(node.parts.clone());
+        tokio::spawn(server.serve(endpoint.token.clone(), routes, async move {
+            let _ = ended.wait_for(|end| *end).await;
+        }))
+    };
+    endpoint.write(repo.path())?;
+    if let Some(path) = &config.mount
+        && let Err(reason) = node.parts.host.mount(path)
+    {
+        tracing::warn!(%reason, "not mounted");
+    }
+    ready(&endpoint);
+
+    let mut asked = node.stop.subscribe();
+    let mut fault = node.parts.network.as_ref().map(|network| network.chain.fault());
+    let chain_ended = async {
+        match &mut fault {
+            Some(fault) => fault.wait_for(Option::is_some).await.ok().and_then(|reason| reason.clone()),
+            None => pending().await,
+        }
+    };
+    let outcome = tokio::select! {
+        name = signals.next() => {
+            tracing::info!(signal = name, "stopping");
+            Ok(())
+        }
+        reason = asked.wait_for(Option::is_some) => match reason.ok().and_then(|reason| reason.clone()) {
+            Some(reason) if reason == ASKED => Ok(()),
+            reason => Err(reason.unwrap_or_default()),
+        },
+        reason = chain_ended => Err(format!("the chain ended: {}", reason.unwrap_or_default())),
+        result = &mut serving => Err(format!("the api ended: {result:?}")),
+    };
+    end.send_replace(true);
+    Endpoint::remove(repo.path());
+    if tokio::time::timeout(SHUTDOWN, node.shut_down()).await.is_err() {
+        tracing::warn!("not everything stopped in time");
+    }
+    outcome.map_err(RunError::Stopped)
+}
+
+/// What [`Host::shut_down`] says.
+pub(crate) const ASKED: &str = "asked to";
+
+/// The rooms of a running node.
+struct Node {
+    parts: Parts,
+    stop: watch::Sender<Option<String>>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Node {
+    async fn start(repo: &Repo, config: &Config) -> Result<Self, RunError> {
+        let seed = repo.seed()?;
+        let store = Store::open(repo.folder(BLOCKS)?, hpips_store::Config::default())?;
+        let net = Net::start(net_config(config, seed.clone())?, Arc::new(store.clone())).await?;
+        let (stop, _) = watch::channel(None);
+        let mut tasks = Vec::new();
+        let network = match repo.genesis()? {
+            Some(genesis) => {
+                let genesis = decode_genesis(&genesis).map_err(RunError::Genesis)?;
+                Some(join(repo, config, genesis, &seed, &net, &store, &stop, &mut tasks)?)
+            }
+            None => None,
+        };
+        let client = network.as_ref().map(|network| network.client.clone());
+        let host = Arc::new(Process::new(Fetcher::new(&net, &store, client), stop.clone()));
+        Ok(Self { parts: Parts { net, store, network, host }, stop, tasks })
+    }
+
+    /// Takes nothing in any more, lets go of the folder, stops the roles, then what they stand on.
+    async fn shut_down(self) {
+        let Self { parts, tasks, .. } = self;
+        let host = Arc::clone(&parts.host);
+        if let Ok(Err(reason)) = tokio::task::spawn_blocking(move || host.unmount()).await {
+            tracing::warn!(%reason, "left mounted");
+        }
+        if let Some(network) = &parts.network {
+            let provider = network.provider.borrow().clone();
+            if let Some(provider) = provider {
+                provider.shutdown().await;
+            }
+            network.chain.shutdown().await;
+        }
+        parts.net.shutdown().await;
+        for task in tasks {
+            task.abort();
+        }
+        if let Err(error) = parts.store.flush() {
+            tracing::warn!(%error, "the store's index will be completed at the next start");
+        }
+    }
+}
+
+fn net_config(config: &Config, seed: Zeroizing<[u8; 32]>) -> Result<hpips_net::Config, RunError> {
+    let parse = |text: &String| text.parse::<Multiaddr>().map_err(|_| RunError::Address(text.clone()));
+    Ok(hpips_net::Config {
+        seed,
+        listen: config.listen.iter().map(parse).collect::<Result<_, _>>()?,
+        peers: config.peers.iter().map(parse).collect::<Result<_, _>>()?,
+        agent: concat!("hpips/", env!("CARGO_PKG_VERSION")).into(),
+        mdns: config.mdns,
+        limits: hpips_net::Limits::default(),
+    })
+}
+
+/// Starts the chain at once, and the provider when the proving keys are there.
+#[allow(clippy::too_many_arguments, reason = "called once, with what the rooms are made of")]
+fn join(
+    repo: &Repo,
+    config: &Config,
+    genesis: Genesis,
+    seed: &Zeroizing<[u8; 32]>,
+    net: &Net,
+    store: &Store,
+    stop: &watch::Sender<Option<String>>,
+    tasks: &mut Vec<JoinHandle<()>>,
+) -> Result<Network, RunError> {
+    let seat = repo.seat_path();
+    let role = if seat.exists() { Role::Validator(Box::new(Seat::load(&seat)?)) } else { Role::Follower };
+    let committee = genesis.validators.clone();
+    let params = genesis.params.clone();
+    let verifier = Arc::new(LateVerifier::default());
+    let dir = repo.folder("chain")?;
+    let chain = Chain::start(hpips_chain::Config { dir, genesis, role, verifier: verifier.clone() }, net)?;
+    let (feed, task) = Feed::start(&chain);
+    tasks.push(task);
+    let wallet = Wallet::new(chain.clone(), SecretKey::from_seed(seed));
+
+    let threads = NonZeroUsize::new(config.compute_threads).unwrap_or(NonZeroUsize::MIN);
+    let keys = match &config.keys {
+        Some(keys) => keys.clone(),
+        None => default_keys(repo),
+    };
+    let prover = hpips_prover::Config { cache_dir: keys, threads, nice: 10 };
+    let (started, provider) = watch::channel(None);
+    let parts = (net.clone(), chain.clone(), wallet.clone(), store.clone());
+    let provider_config =
+        hpips_provider::Config { dir: repo.folder("provider")?, target: None, reserve_bytes: RESERVE_BYTES };
+    let client = Client::new(hpips_client::Parts {
+        net: net.clone(),
+        chain: chain.clone(),
+        wallet: wallet.clone(),
+        store: store.clone(),
+        dir: repo.folder("client")?,
+    });
+    let stop = stop.clone();
+    tasks.push(tokio::spawn(async move {
+        let opened = tokio::task::spawn_blocking(move || Prover::open(prover, &params)).await;
+        let result = match opened {
+            Ok(Ok(prover)) => {
+                verifier.set(prover.verifier());
+                let (net, chain, wallet, store) = parts;
+                let parts = hpips_provider::Parts { net, chain, wallet, store, prover: Arc::new(prover) };
+                Provider::start(provider_config, parts).map_err(|error| hpips_api::chain_text(&error))
+            }
+            Ok(Err(error)) => Err(hpips_api::chain_text(&error)),
+            Err(error) => Err(error.to_string()),
+        };
+        match result {
+            Ok(provider) => {
+                started.send_replace(Some(provider));
+            }
+            Err(reason) => {
+                stop.send_replace(Some(format!("no prover or provider: {reason}")));
+            }
+        }
+        // The sender lives as long as somebody may wait for the provider.
+        started.closed().await;
+    }));
+    Ok(Network { chain, wallet, client, provider, feed, committee, ask: TokenAmount::new(config.ask_nano) })
+}
+
+/// Decodes a genesis file's bytes.
+pub(crate) fn decode_genesis(bytes: &[u8]) -> Result<Genesis, cbor::CborError> {
+    cbor::decode(bytes, GENESIS_BYTES_MAX)
+}
+
+/// The keys' folder when the configuration names none: the user's cache, shared by all nodes of the user.
+fn default_keys(repo: &Repo) -> std::path::PathBuf {
+    crate::repo::cache_dir().unwrap_or_else(|| repo.path().to_owned()).join("keys")
+}
+
+/// 32 random bytes, hexadecimal.
+fn token() -> Result<String, RunError> {
+    let mut bytes = Zeroizing::new([0; 32]);
+    getrandom::fill(bytes.as_mut()).map_err(|_| RunError::Randomness)?;
+    Ok(hex::encode(&*bytes))
+}
+
+/// The signals that end a node in order.
+struct Signals {
+    interrupt: tokio::signal::unix::Signal,
+    terminate: tokio::signal::unix::Signal,
+    hang_up: tokio::signal::unix::Signal,
+}
+
+impl Signals {
+    fn listen() -> std::io::Result<Self> {
+        use tokio::signal::unix::{SignalKind, signal};
+        Ok(Self {
+            interrupt: signal(SignalKind::interrupt())?,
+            terminate: signal(SignalKind::terminate())?,
+            hang_up: signal(SignalKind::hangup())?,
+        })
+    }
+
+    async fn next(&mut self) -> &'static str {
+        tokio::select! {
+            _ = self.interrupt.recv() => "SIGINT",
+            _ = self.terminate.recv() => "SIGTERM",
+            _ = self.hang_up.recv() => "SIGHUP",
+        }
+    }
+}
