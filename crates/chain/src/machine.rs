@@ -464,7 +464,8 @@ impl Machine {
             .unwrap_or_else(|error| panic!("the chain's database is writable: {error:?}"));
         self.layers.finalize(snapshot.clone());
         self.forget(block, &changes.events, &snapshot);
-        let finality = self.seen.lock().expect("no panic while the lock is held").remove(&head.digest);
+        // It stays known: a child proposed after passed views is paced by it too.
+        let finality = self.seen.lock().expect("no panic while the lock is held").get(&head.digest).copied();
         let finality_ms = finality.map(|at| u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX));
         self.stats_lock().note(head.height, finality_ms);
         let finalized = Arc::new(Finalized {

@@ -81,6 +81,19 @@ fn a_block_of_another_form_is_refused() {
     assert!(matches!(Block::decode(other.into()), Err(BlockError::Form(_))));
 }
 
+#[test]
+fn deep_nesting_is_refused_and_does_not_exhaust_the_stack() {
+    let arrays = vec![0x81; BLOCK_BYTES_MAX - 16];
+    // A map whose only key nobody knows, so that its value is skipped.
+    let skipped = [&[0xa1, 0x61, b'z'][..], &arrays].concat();
+    for bytes in [arrays, skipped] {
+        assert!(Block::decode(Bytes::from(bytes.clone())).is_err());
+        assert!(Finality::decode(&bytes).is_none());
+        assert!(Candidate::decode(&bytes[..60_000]).is_none());
+        assert!(Evidence::decode(&bytes).is_err());
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(256))]
 

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use hpips_ledger::{StateView as _, query};
-use hpips_types::{Height, TokenAmount};
+use hpips_types::{Height, TokenAmount, TxId};
 
 use super::harness::{DEADLINE, Node, Plan, RICH, key};
 use crate::Evidence;
@@ -133,4 +133,51 @@ async fn a_single_validator_restarts_with_its_pending_beacons() {
         assert!(opening.beacon.is_some(), "opening {height} has no beacon");
     }
     node.stop().await;
+}
+
+/// Measures: four validators in one process at the pace of `dev`, whole and with one of them gone.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "a measurement of about a minute; run it alone"]
+async fn pace_with_all_and_with_three_of_four_slow() {
+    const BLOCKS: u64 = 20;
+    let plan = Plan::new(4, 1_000);
+    let one = plan.start(1, &[]).await;
+    let two = plan.start(2, &[&one]).await;
+    let three = plan.start(3, &[&one, &two]).await;
+    let four = plan.start(4, &[&one, &two, &three]).await;
+    one.reach(3).await;
+    let (started, height) = (Instant::now(), one.chain.height().get());
+    one.chain.wait_height(Height::new(height + BLOCKS), 2 * DEADLINE).await.unwrap();
+    println!("four: {BLOCKS} blocks in {:?}", started.elapsed());
+    let stats = one.chain.stats();
+    let finality = |percent| stats.finality_percentile_ms(percent);
+    println!("finality p50 {:?} ms, p95 {:?} ms", finality(50), finality(95));
+    four.stop().await;
+    let (started, height) = (Instant::now(), one.chain.height().get());
+    one.chain.wait_height(Height::new(height + BLOCKS), 2 * DEADLINE).await.unwrap();
+    println!("three: {BLOCKS} blocks in {:?}", started.elapsed());
+    println!("{} views passed", one.chain.stats().nullified - stats.nullified);
+    for node in [one, two, three] {
+        node.stop().await;
+    }
+}
+
+#[test]
+fn what_the_handle_does_can_run_on_any_thread() {
+    fn check<F: Future + Send>(_: fn() -> Option<F>) {}
+    fn some_chain() -> Option<crate::Chain> {
+        None
+    }
+    check(|| {
+        some_chain().map(|chain| async move { chain.wait_tx(TxId::new([0; 32]), DEADLINE).await.is_ok() })
+    });
+    check(|| {
+        some_chain().map(|chain| async move { chain.wait_height(Height::ZERO, DEADLINE).await.is_ok() })
+    });
+    check(|| some_chain().map(|chain| async move { chain.shutdown().await }));
+    let plan = Plan::new(1, 100);
+    let signed = plan.transfer(0, 1, 1);
+    let submit = |chain: crate::Chain| async move { chain.submit(signed).await.is_ok() };
+    fn check_submit<F: Future + Send>(_: impl FnOnce(crate::Chain) -> F) {}
+    check_submit(submit);
 }
