@@ -240,13 +240,13 @@ async fn write_peer(
 /// Reads the newest stream of every peer.
 async fn read_all(
     shared: Shared,
-    mut incoming: mpsc::Receiver<(PeerId, libp2p::Stream)>,
+    mut incoming: mpsc::Receiver<(PeerId, Stream)>,
     inbox: mpsc::Sender<(AccountId, Bytes)>,
     bytes_max: usize,
 ) {
     let mut readers: BTreeMap<AccountId, CancellationToken> = BTreeMap::new();
     loop {
-        let (peer, stream) = tokio::select! {
+        let (peer, mut stream) = tokio::select! {
             next = incoming.recv() => match next {
                 Some(next) => next,
                 None => return,
@@ -261,7 +261,6 @@ async fn read_all(
         }
         let inbox = inbox.clone();
         shared.tasks.spawn(async move {
-            let mut stream = Stream::new(stream);
             let read = async {
                 loop {
                     match read_frame(&mut stream, bytes_max).await {

@@ -313,7 +313,7 @@ impl Shared {
         };
         let stream =
             tokio::time::timeout(self.open_deadline, ask).await.unwrap_or(Err(OpenError::Deadline))?;
-        Ok(Stream::new(stream))
+        Ok(stream)
     }
 }
 
@@ -334,7 +334,7 @@ pub(crate) fn protocol_name(name: &str) -> Result<StreamProtocol, OpenError> {
 /// Inbound streams of one protocol.
 #[derive(Debug)]
 pub struct Incoming {
-    inbox: mpsc::Receiver<(PeerId, libp2p::Stream)>,
+    inbox: mpsc::Receiver<(PeerId, Stream)>,
 }
 
 impl Incoming {
@@ -344,7 +344,7 @@ impl Incoming {
         loop {
             let (peer, stream) = self.inbox.recv().await?;
             if let Some(account) = account_of(&peer) {
-                return Some((account, Stream::new(stream)));
+                return Some((account, stream));
             }
         }
     }

@@ -22,8 +22,11 @@ use libp2p::swarm::{
     NotifyHandler, StreamUpgradeError, SubstreamProtocol, THandler, THandlerInEvent, THandlerOutEvent,
     ToSwarm,
 };
-use libp2p::{InboundUpgrade, Multiaddr, OutboundUpgrade, PeerId, Stream, StreamProtocol};
+use libp2p::{InboundUpgrade, Multiaddr, OutboundUpgrade, PeerId, StreamProtocol};
 use tokio::sync::{mpsc, oneshot};
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::wire::Stream;
 
 /// Streams that one connection may be negotiating on our behalf; more wait in the swarm's own queues.
 const OPENING_MAX: usize = 64;
@@ -138,6 +141,7 @@ impl Behaviour {
             open: self.open,
             requests: VecDeque::new(),
             opening: 0,
+            closed: CancellationToken::new().drop_guard(),
         }
     }
 }
@@ -193,6 +197,14 @@ pub(crate) struct Handler {
     open: Duration,
     requests: VecDeque<OpenRequest>,
     opening: usize,
+    /// Tells streams that the connection is gone when this handler is.
+    closed: DropGuard,
+}
+
+impl Handler {
+    fn stream(&self, stream: libp2p::Stream) -> Stream {
+        Stream::new(stream, self.closed.token().clone())
+    }
 }
 
 impl ConnectionHandler for Handler {
@@ -236,7 +248,7 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, name),
                 ..
             }) => {
-                self.accepting.deliver(self.peer, stream, &name);
+                self.accepting.deliver(self.peer, self.stream(stream), &name);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
                 protocol: (stream, _),
@@ -244,7 +256,7 @@ impl ConnectionHandler for Handler {
             }) => {
                 self.opening -= 1;
                 // Whoever asked may be gone; dropping the stream resets it.
-                let _ = info.opened.send(Ok(stream));
+                let _ = info.opened.send(Ok(self.stream(stream)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, info }) => {
                 self.opening -= 1;
@@ -278,22 +290,22 @@ impl UpgradeInfo for Upgrade {
     }
 }
 
-impl InboundUpgrade<Stream> for Upgrade {
-    type Output = (Stream, StreamProtocol);
+impl InboundUpgrade<libp2p::Stream> for Upgrade {
+    type Output = (libp2p::Stream, StreamProtocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
-    fn upgrade_inbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
+    fn upgrade_inbound(self, stream: libp2p::Stream, name: StreamProtocol) -> Self::Future {
         ready(Ok((stream, name)))
     }
 }
 
-impl OutboundUpgrade<Stream> for Upgrade {
-    type Output = (Stream, StreamProtocol);
+impl OutboundUpgrade<libp2p::Stream> for Upgrade {
+    type Output = (libp2p::Stream, StreamProtocol);
     type Error = Infallible;
     type Future = Ready<Result<Self::Output, Infallible>>;
 
-    fn upgrade_outbound(self, stream: Stream, name: StreamProtocol) -> Self::Future {
+    fn upgrade_outbound(self, stream: libp2p::Stream, name: StreamProtocol) -> Self::Future {
         ready(Ok((stream, name)))
     }
 }

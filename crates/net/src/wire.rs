@@ -1,5 +1,6 @@
 //! A stream with one peer, and frames on it: `u32` length, little-endian, then as many bytes.
 
+use std::fmt;
 use std::io;
 use std::pin::Pin;
 use std::task::{Context, Poll};
@@ -8,14 +9,35 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
 /// An authenticated, encrypted, ordered byte stream with one peer. Dropping it resets it.
-#[derive(Debug)]
-pub struct Stream(Compat<libp2p::Stream>);
+///
+/// When its connection ends, everything that waits on it is woken and fails. (The multiplexer alone leaves a
+/// reader asleep when this end closed the connection.)
+pub struct Stream {
+    inner: Compat<libp2p::Stream>,
+    closed: Pin<Box<WaitForCancellationFutureOwned>>,
+}
 
 impl Stream {
-    pub(crate) fn new(stream: libp2p::Stream) -> Self {
-        Self(stream.compat())
+    /// A stream that lives no longer than `closed` is pending.
+    pub(crate) fn new(stream: libp2p::Stream, closed: CancellationToken) -> Self {
+        Self { inner: stream.compat(), closed: Box::pin(closed.cancelled_owned()) }
+    }
+
+    /// Fails what is pending when the connection is gone.
+    fn unless_closed<T>(&mut self, cx: &mut Context<'_>, polled: Poll<io::Result<T>>) -> Poll<io::Result<T>> {
+        if polled.is_pending() && self.closed.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
+        }
+        polled
+    }
+}
+
+impl fmt::Debug for Stream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Stream").field("inner", &self.inner).finish_non_exhaustive()
     }
 }
 
@@ -25,21 +47,25 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_read(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        self.unless_closed(cx, polled)
     }
 }
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.0).poll_write(cx, buf)
+        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        self.unless_closed(cx, polled)
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_flush(cx)
+        let polled = Pin::new(&mut self.inner).poll_flush(cx);
+        self.unless_closed(cx, polled)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.0).poll_shutdown(cx)
+        let polled = Pin::new(&mut self.inner).poll_shutdown(cx);
+        self.unless_closed(cx, polled)
     }
 }
 

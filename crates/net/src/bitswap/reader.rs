@@ -34,7 +34,7 @@ enum ReadError {
 
 pub(super) async fn read_all(
     shared: Shared,
-    mut incoming: mpsc::Receiver<(PeerId, libp2p::Stream)>,
+    mut incoming: mpsc::Receiver<(PeerId, Stream)>,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
 ) {
@@ -54,7 +54,7 @@ pub(super) async fn read_all(
         }
         let (events, counters) = (events.clone(), counters.clone());
         shared.tasks.spawn(async move {
-            match stop.run_until_cancelled(read_stream(peer, Stream::new(stream), &events)).await {
+            match stop.run_until_cancelled(read_stream(peer, stream, &events)).await {
                 Some(Err(ReadError::Message(error))) => {
                     tracing::debug!(%peer, %error, "bitswap stream closed");
                     count(&counters.messages_refused, 1);
