@@ -153,7 +153,7 @@ fn plan(view: &dyn StateView, ctx: &BlockContext, body: &Body) -> Result<Plan, I
         for op in &signed.body.ops {
             transaction_cost += cost::operation(&shape, op);
             let start = statements.len();
-            ops.push(claim::operation(view, &constants, ctx.height, &signed.body.from, op).map(|claims| {
+            ops.push(claim::operation(view, &constants, &signed.body.from, op).map(|claims| {
                 statements.extend(claims);
                 start..statements.len()
             }));

@@ -13,8 +13,8 @@ use crate::rows::{CarriedBeacon, Due, LeaderTurns, Opening, Waiting};
 use crate::tables;
 
 /// Openings are remembered for so many windows: how old a ticket may be when its sector is pre-committed, and
-/// longer than any batch waits for its proofs.
-pub(crate) const OPENING_WINDOWS: u64 = 16;
+/// longer than any batch or rebuilt piece waits for its proofs.
+pub(crate) const OPENING_WINDOWS: u64 = 32;
 
 /// The height at which a day closes: one window after its last windows opened, when all of them are settled.
 pub(crate) fn day_closes(params: &NetworkParams, day: DayIndex) -> Height {

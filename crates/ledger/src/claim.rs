@@ -10,6 +10,7 @@ use crate::body::WindowProof;
 use crate::error::{Failure, LaneFault};
 use crate::exec;
 use crate::operation::{Operation, PreCommit};
+use crate::piece::bundle_set;
 use crate::receipt::{RECEIPT_DOMAIN, REFUSAL_DOMAIN};
 use crate::rows::{
     BatchRow, CarriedBeacon, Constants, OpenWindow, Opening, PledgeRow, SetRow, Slot, SlotState, Snapshot,
@@ -67,23 +68,23 @@ pub(crate) fn debt(view: &dyn StateView, constants: &Constants, set: SetId) -> O
     terms(view, constants, set, debt.window, debt.version, &debt.beacon)
 }
 
-/// The terms of an entry proof: the window that is open in the rebuilder's set 0, all challenges inside the
-/// piece. `None` while the window does not contain the piece or has no beacon.
+/// The terms of an entry proof: the set as it was frozen with the piece in it, all challenges inside the
+/// piece. `None` before its beacon is on chain.
 pub(crate) fn entry(
     view: &dyn StateView,
     constants: &Constants,
     deal: DealId,
     slot: SlotIndex,
-    height: Height,
 ) -> Option<WindowTerms> {
     let slot: Slot = read(view, &tables::slot(deal, slot))?;
-    let SlotState::Entering { provider, record, offset, .. } = slot.state else { return None };
-    let set = SetId { provider, number: 0 };
-    let mut terms = open_window(view, constants, set, height)?.1?;
-    let hpips_proofs::RecordLayout::Bundle(extents) = terms.layouts.get(usize::from(record.get()))? else {
+    let SlotState::Entering { provider, record, offset, version, opening, .. } = slot.state else {
         return None;
     };
-    extents.iter().find(|extent| extent.offset == offset && extent.bytes == slot.bytes)?;
+    let set = bundle_set(&provider);
+    let row: SetRow = read(view, &tables::set(set))?;
+    let window = constants.params.window_at(opening, row.offset).unwrap_or_default();
+    let beacon = beacon(view, opening)?;
+    let mut terms = terms(view, constants, set, window, version, &beacon.signature)?;
     terms.entry = Some(Entry { record, offset });
     Some(terms)
 }
@@ -153,7 +154,6 @@ pub(crate) fn sectors(
 pub(crate) fn operation(
     view: &dyn StateView,
     constants: &Constants,
-    height: Height,
     from: &AccountId,
     op: &Operation,
 ) -> Result<Vec<Statement>, Failure> {
@@ -169,7 +169,7 @@ pub(crate) fn operation(
             Ok(claims.into_iter().zip(proofs).map(statement).collect())
         }
         Operation::ProveEntry { deal, slot, leaf_commitment, proof } => {
-            let terms = entry(view, constants, *deal, *slot, height).ok_or(Failure::Early)?;
+            let terms = entry(view, constants, *deal, *slot).ok_or(Failure::Early)?;
             let claim = Box::new(Claim::Window(terms.commit(*leaf_commitment)));
             Ok(vec![Statement::Proof { claim, proof: *proof }])
         }

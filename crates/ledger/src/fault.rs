@@ -181,7 +181,8 @@ impl Exec<'_> {
         // The window that is open asks for what is lost: it asks nothing any more, and is not paid. It counts
         // as missed, or declaring a little every window would put off the loss of everything else.
         let mut row = self.set_row(set).unwrap_or(row);
-        if row.window.take_if(|window| !window.is_proven).is_some() {
+        if let Some(window) = row.window.take_if(|window| !window.is_proven) {
+            self.release_snapshot(set, &row, window.version);
             row.missed_in_row += 1;
             if let Some(today) = row.days.last_mut() {
                 today.due += 1;

@@ -98,6 +98,9 @@ impl Exec<'_> {
             place.owners.insert(position, PieceOwner { offset, deal: owner.0, slot: owner.1 });
             place.is_dirty = true;
             self.put_records(set, &row);
+            let mut set_row = self.set_row(set).ok_or(Failure::Unknown)?;
+            set_row.has_new_pieces = true;
+            self.put_set(set, &set_row);
             return Ok((RecordIndex::new(index), offset));
         }
         Err(Failure::Full)

@@ -14,7 +14,7 @@ use crate::operation::Propose;
 use crate::proposal::{self, Market};
 use crate::rows::{
     BatchRow, CarriedBeacon, Day, Deal, Fund, Head, Opening, PledgeRow, ProposalRow, RecordsRow, SetRow,
-    Slot, Snapshot,
+    Slot, SlotState, Snapshot,
 };
 use crate::state::{StateView, read};
 use crate::tables;
@@ -133,7 +133,7 @@ pub struct WindowTask {
     pub terms: WindowTerms,
     /// Snapshot of the records it proves, see [`snapshot`].
     pub version: u64,
-    /// Last height that accepts the commitment; `None` where none is asked (a missed window).
+    /// Last height that accepts the commitment; `None` where none is asked (a missed window, an entry).
     pub commit_by: Option<Height>,
     /// Last height that accepts the proof; `None` for a missed window.
     pub prove_by: Option<Height>,
@@ -176,10 +176,19 @@ pub fn debt(view: &dyn StateView, set: SetId) -> Option<WindowTask> {
     })
 }
 
-/// What proves a rebuilt piece in the next block; `None` until a window with the piece is open and has its
-/// beacon.
-pub fn entry_terms(view: &dyn StateView, deal: DealId, slot: SlotIndex) -> Option<WindowTerms> {
-    claim::entry(view, &exec::constants(view), deal, slot, crate::block::next_height(view))
+/// What a rebuilt piece's entry is to be proven with, once its beacon is on chain.
+pub fn entry(view: &dyn StateView, deal: DealId, index: SlotIndex) -> Option<WindowTask> {
+    let terms = claim::entry(view, &exec::constants(view), deal, index)?;
+    let SlotState::Entering { version, deadline, .. } = slot(view, deal, index)?.state else { return None };
+    Some(WindowTask {
+        window: terms.window,
+        terms,
+        version,
+        commit_by: None,
+        prove_by: Some(deadline),
+        is_committed: false,
+        is_proven: false,
+    })
 }
 
 /// A pre-committed batch.

@@ -1,7 +1,7 @@
 //! Repair: lost slots are offered, rebuilt, proven and paid, or closed.
 
 use hpips_proofs::Beacon;
-use hpips_types::{AccountId, DealId, ProposalId, SlotIndex, TokenAmount};
+use hpips_types::{AccountId, DealId, ProposalId, SetId, SlotIndex, TokenAmount};
 
 use crate::error::Failure;
 use crate::event::{Event, PayReason};
@@ -9,7 +9,7 @@ use crate::exec::Exec;
 use crate::money::{self, ASK_BYTES, ASK_WINDOWS, mul_div};
 use crate::piece::bundle_set;
 use crate::proposal::{Offer, SlotTerms, collateral_of, draw_from, offer_of, repair_price};
-use crate::rows::{Deal, Due, Slot, SlotState, Waiting};
+use crate::rows::{Deal, Due, SetRow, Slot, SlotState, Waiting};
 use crate::tables;
 
 /// After so many failures a slot closes.
@@ -151,7 +151,15 @@ impl Exec<'_> {
         self.lock(from, stake)?;
         slot.collateral = stake;
         let (record, offset) = self.enter_piece(from, slot.bytes, slot.comm_p, (id, index))?;
-        slot.state = SlotState::Entering { provider, record, offset, deadline, pay };
+        // The entry does not wait for the set's next window: the set is frozen as it is now, and the first
+        // beacon that nobody can know yet challenges the piece.
+        let set = bundle_set(from);
+        self.refresh_snapshot(set);
+        let mut row = self.set_row(set).ok_or(Failure::Unknown)?;
+        let (version, opening) = (row.version, self.opening_from(self.height));
+        row.entering.push(version);
+        self.put_set(set, &row);
+        slot.state = SlotState::Entering { provider, record, offset, version, opening, deadline, pay };
         self.put_slot(id, index, &slot);
         self.state.emit(Event::RepairClaimed { deal: id, slot: index, provider });
         if slot.bytes == 0 {
@@ -185,13 +193,19 @@ impl Exec<'_> {
 
     fn finish_repair(&mut self, id: DealId, index: SlotIndex) -> Result<(), Failure> {
         let (mut deal, mut slot) = self.deal_and_slot(id, index).ok_or(Failure::Unknown)?;
-        let SlotState::Entering { provider, record, offset, pay, .. } = slot.state else {
+        let SlotState::Entering { provider, record, offset, version, pay, .. } = slot.state else {
             return Err(Failure::State);
         };
-        let set = self.set_row(bundle_set(&provider)).ok_or(Failure::Unknown)?;
+        let set = bundle_set(&provider);
+        let mut row = self.leave_entry(set, version).ok_or(Failure::Unknown)?;
         slot.state = SlotState::Held { provider, record, offset };
-        // The open window contains the piece and counts when it closes.
-        slot.since = Some(set.proven + set.pending);
+        // An open window that contains the piece counts when it closes, otherwise the next one does.
+        if row.window.is_some_and(|window| window.version >= version) {
+            slot.since = Some(row.proven + row.pending);
+        } else {
+            row.has_new_pieces = true;
+            self.put_set(set, &row);
+        }
         let rest = money::sub(core::mem::take(&mut slot.repair_pot), pay);
         slot.escrow = money::add(slot.escrow, rest);
         self.put_slot(id, index, &slot);
@@ -203,6 +217,16 @@ impl Exec<'_> {
         self.pay(&payee, pay, PayReason::Repair { deal: id, slot: index });
         self.state.emit(Event::SlotRepaired { deal: id, slot: index, provider, pay });
         Ok(())
+    }
+
+    /// A piece is no longer entering: its snapshot may go.
+    fn leave_entry(&mut self, set: SetId, version: u64) -> Option<SetRow> {
+        let mut row = self.set_row(set)?;
+        let at = row.entering.iter().position(|entry| *entry == version)?;
+        row.entering.remove(at);
+        self.release_snapshot(set, &row, version);
+        self.put_set(set, &row);
+        Some(row)
     }
 
     /// A rebuilder's time is over.
@@ -231,8 +255,9 @@ impl Exec<'_> {
                 self.release(&provider, slot.bytes);
                 provider
             }
-            SlotState::Entering { provider, .. } => {
+            SlotState::Entering { provider, version, .. } => {
                 self.end_tenure(&deal, &mut slot);
+                self.leave_entry(bundle_set(&provider), version);
                 let stake = core::mem::take(&mut slot.collateral);
                 self.put_slot(id, index, &slot);
                 self.unlock(&provider, stake);

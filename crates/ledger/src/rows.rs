@@ -206,6 +206,10 @@ pub struct SetRow {
     pub version: u64,
     /// Whether records changed since.
     pub is_dirty: bool,
+    /// Whether pieces wait for the next opening to be counted from it.
+    pub has_new_pieces: bool,
+    /// Snapshots that entry proofs of rebuilt pieces are made over, one entry a piece.
+    pub entering: Vec<u64>,
     /// The window that is open.
     pub window: Option<OpenWindow>,
     /// The oldest missed window, while it is unanswered.
@@ -452,6 +456,10 @@ pub enum SlotState {
         record: RecordIndex,
         /// First leaf.
         offset: u32,
+        /// The snapshot of the set that its entry is proven over.
+        version: u64,
+        /// The opening whose beacon challenges its entry.
+        opening: Height,
         /// Last height for the entry proof.
         deadline: Height,
         /// What that proof earns.

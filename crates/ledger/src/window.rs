@@ -98,12 +98,21 @@ impl Exec<'_> {
     /// The debt is answered: what was proven meanwhile counts. The missed window stays unpaid.
     pub(crate) fn clear_debt(&mut self, set: SetId, row: &mut SetRow) {
         let Some(debt) = row.debt.take() else { return };
-        if debt.version != row.version {
-            self.state.delete(tables::snapshot(set, debt.version));
-        }
+        self.release_snapshot(set, row, debt.version);
         row.proven += core::mem::take(&mut row.pending);
         let units = core::mem::take(&mut row.pending_units).0;
         self.add_units(row, units);
+    }
+
+    /// Forgets a snapshot that nothing refers to any more.
+    pub(crate) fn release_snapshot(&mut self, set: SetId, row: &SetRow, version: u64) {
+        let is_used = version == row.version
+            || row.window.is_some_and(|window| window.version == version)
+            || row.debt.as_ref().is_some_and(|debt| debt.version == version)
+            || row.entering.contains(&version);
+        if !is_used {
+            self.state.delete(tables::snapshot(set, version));
+        }
     }
 
     /// A set's opening: the old window closes, the new one opens on the records as they are now.
@@ -113,6 +122,7 @@ impl Exec<'_> {
         let Some(next) = self.params().window_at(self.height, offset) else { return };
         if let Some(open) = row.window.take() {
             self.close_window(set, &mut row, &open);
+            self.release_snapshot(set, &row, open.version);
             self.put_set(set, &row);
             self.judge(set);
         }
@@ -171,7 +181,9 @@ impl Exec<'_> {
 
     /// Windows that open from now on count for the slots whose pieces they contain.
     fn start_counting(&mut self, set: SetId) {
-        let Some(row) = self.set_row(set).filter(|row| row.is_dirty) else { return };
+        let Some(mut row) = self.set_row(set).filter(|row| row.has_new_pieces) else { return };
+        row.has_new_pieces = false;
+        self.put_set(set, &row);
         for (deal, index) in self.slots_in(set) {
             let Some((deal_row, mut slot)) = self.deal_and_slot(deal, index) else { continue };
             let is_held = matches!(slot.state, crate::rows::SlotState::Held { .. });
@@ -183,7 +195,7 @@ impl Exec<'_> {
     }
 
     /// Freezes records that changed as a new version.
-    fn refresh_snapshot(&mut self, set: SetId) {
+    pub(crate) fn refresh_snapshot(&mut self, set: SetId) {
         let Some(mut row) = self.set_row(set) else { return };
         if !row.is_dirty {
             return;
@@ -227,10 +239,8 @@ impl Exec<'_> {
         };
         self.state.put(tables::records(set), &records);
         let old = row.version;
-        if row.debt.as_ref().is_none_or(|debt| debt.version != old) {
-            self.state.delete(tables::snapshot(set, old));
-        }
         row.version += 1;
+        self.release_snapshot(set, &row, old);
         row.is_dirty = false;
         self.state.put(tables::snapshot(set, row.version), &snapshot);
         self.put_set(set, &row);

@@ -103,17 +103,16 @@ async fn step(shared: &Arc<Shared>, id: PieceId) -> Result<bool, RepairError> {
     }
 }
 
-/// Proves that the rebuilt piece is in the open window's set; `false` while that window has not opened.
+/// Proves that the rebuilt piece is in the set as it was frozen with it; `false` before its beacon is there.
 async fn prove_entry(shared: &Arc<Shared>, id: PieceId) -> Result<bool, RepairError> {
     let state = shared.parts.chain.state();
     let set = SetId { provider: shared.me, number: 0 };
-    let terms = query::entry_terms(&state, id.deal, id.slot);
-    let Some((terms, task)) = terms.zip(query::open_window(&state, set)) else { return Ok(false) };
+    let Some(task) = query::entry(&state, id.deal, id.slot) else { return Ok(false) };
     let proving = Arc::clone(shared);
     let made = tokio::task::spawn_blocking(move || {
-        let leaf_commitment = window::commit_terms(&proving, set, task.version, &terms)
+        let leaf_commitment = window::commit_terms(&proving, set, task.version, &task.terms)
             .map_err(|error| RepairError::Entry(Box::new(error)))?;
-        let proof = window::prove_terms(&proving, set, task.version, terms, leaf_commitment)
+        let proof = window::prove_terms(&proving, set, task.version, task.terms, leaf_commitment)
             .map_err(|error| RepairError::Entry(Box::new(error)))?;
         Ok::<_, RepairError>((leaf_commitment, proof))
     });

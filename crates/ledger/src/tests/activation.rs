@@ -82,7 +82,7 @@ fn pre_commitments_are_checked() {
     assert_eq!(sim.try_op(0, commit(0, vec![sector(7, ticket)])), Err(Failure::SectorNumber));
     assert!(query::ticket(&sim.state).unwrap().0 > ticket);
     let old = sim.height;
-    sim.steps(17 * sim.params().window_blocks);
+    sim.steps(33 * sim.params().window_blocks);
     assert_eq!(
         sim.try_op(0, commit(0, vec![sector(8, ticket)])),
         Err(Failure::Ticket),

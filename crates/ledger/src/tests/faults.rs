@@ -137,16 +137,19 @@ fn a_rebuild_is_claimed_and_proven_by_the_one_it_is_offered_to() {
     assert_eq!(sim.try_op(dead, claim.clone()), Err(Failure::NotYours));
     assert_eq!(sim.try_op(who, entry(good_proof())), Err(Failure::Early));
     sim.op(who, claim.clone());
+    let claimed = sim.height;
     assert_eq!(sim.try_op(who, claim), Err(Failure::State));
-    while query::entry_terms(&sim.state, deal, slot).is_none() {
+    while query::entry(&sim.state, deal, slot).is_none() {
         sim.step();
     }
-    let terms = query::entry_terms(&sim.state, deal, slot).unwrap();
+    let terms = query::entry(&sim.state, deal, slot).unwrap().terms;
     let SlotState::Entering { record, offset, .. } = query::slot(&sim.state, deal, slot).unwrap().state
     else {
         panic!("claimed")
     };
     assert_eq!(terms.entry, Some(hpips_proofs::Entry { record, offset }));
+    let lag = sim.params().lag_views + sim.params().offset_blocks;
+    assert!(sim.height <= claimed.plus(lag + 2), "an entry does not wait for the set's next window");
     assert!(terms.challenges().unwrap().iter().all(|challenge| challenge.record == record));
     assert_eq!(sim.try_op(who, entry(bad_proof())), Err(Failure::Proof));
     assert_eq!(sim.try_op(dead, entry(good_proof())), Err(Failure::NotYours));

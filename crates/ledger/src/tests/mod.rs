@@ -420,7 +420,7 @@ impl Sim {
                 let Some(slot) = query::slot(&self.state, deal, index) else { continue };
                 let op = match slot.state {
                     SlotState::Offered { .. } => Operation::ClaimRepair { deal, slot: index },
-                    SlotState::Entering { .. } if query::entry_terms(&self.state, deal, index).is_some() => {
+                    SlotState::Entering { .. } if query::entry(&self.state, deal, index).is_some() => {
                         let (leaf_commitment, proof) = (element(6), good_proof());
                         Operation::ProveEntry { deal, slot: index, leaf_commitment, proof }
                     }

@@ -1,5 +1,7 @@
 //! Weeks of random life from a seed: coins are conserved, days exact, honest providers never fined.
 
+use hpips_types::cbor;
+
 use super::*;
 
 /// What a run chooses from: clients propose, upload, forget to; providers die and come back; refusals, renewals,
@@ -121,7 +123,54 @@ fn live(seed: u64, params: NetworkParams, blocks: u64) -> Sim {
     sim
 }
 
+/// Sums that rows keep are the sums over the rows they speak of; snapshots are those that something refers to.
+fn check_books(sim: &Sim) {
+    let mut locked: BTreeMap<AccountId, u64> = BTreeMap::new();
+    let mut used: BTreeMap<AccountId, u64> = BTreeMap::new();
+    let mut versions: BTreeSet<Key> = BTreeSet::new();
+    let billed = |bytes: u64| bytes.max(sim.params().piece_bytes_min);
+    for (key, value) in &sim.state {
+        if key.starts_with(tables::SLOT) {
+            let slot: rows::Slot = cbor::decode(value, 1_000).unwrap();
+            if let Some(provider) = slot.state.provider() {
+                *locked.entry(provider).or_default() += slot.collateral.get();
+                *used.entry(provider).or_default() += billed(slot.bytes);
+            }
+        } else if key.starts_with(tables::PROPOSAL) {
+            let row: rows::ProposalRow = cbor::decode(value, 100_000).unwrap();
+            for (holder, bytes) in row.draw.iter().flat_map(|draw| &draw.holders).zip(&row.terms.piece_bytes)
+            {
+                *locked.entry(holder.provider).or_default() += holder.collateral.get();
+                *used.entry(holder.provider).or_default() += billed(*bytes);
+            }
+        }
+    }
+    for who in 0..12 {
+        let (id, set) = (sim.id(who), sim.set(who));
+        let pledge = query::pledge(&sim.state, &id).unwrap();
+        let expected = (locked.get(&id).copied().unwrap_or(0), used.get(&id).copied().unwrap_or(0));
+        assert_eq!((pledge.locked.get(), pledge.used_bytes), expected, "provider {who}");
+        let row = query::set(&sim.state, set).unwrap();
+        let referred =
+            [Some(row.version), row.window.map(|window| window.version), row.debt.map(|debt| debt.version)];
+        versions.extend(
+            referred.into_iter().flatten().chain(row.entering).map(|version| tables::snapshot(set, version)),
+        );
+        let pieces = query::pieces(&sim.state, &id);
+        let bytes: u64 = pieces.iter().map(|piece| billed(piece.bytes)).sum();
+        assert!(bytes <= pledge.used_bytes);
+        for piece in pieces {
+            let slot = query::slot(&sim.state, piece.deal, piece.slot).unwrap();
+            assert_eq!((slot.state.provider(), slot.bytes), (Some(id), piece.bytes));
+        }
+    }
+    let kept: BTreeSet<Key> =
+        sim.state.keys().filter(|key| key.starts_with(b"snapshot-1/")).cloned().collect();
+    assert_eq!(kept, versions);
+}
+
 fn check(sim: &Sim) {
+    check_books(sim);
     let mut missed: BTreeSet<AccountId> = BTreeSet::new();
     let mut declared: BTreeSet<AccountId> = BTreeSet::new();
     for (_, event) in &sim.log {
