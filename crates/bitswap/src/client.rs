@@ -138,8 +138,8 @@ struct Want<P> {
 
 #[derive(Debug)]
 struct Session<P> {
-    /// Empty: everyone connected.
-    peers: Vec<P>,
+    /// `None`: everyone connected.
+    peers: Option<Vec<P>>,
     /// Peers whose last answer in this session was a block.
     hot: BTreeSet<P>,
 }
@@ -214,20 +214,20 @@ impl<P: Copy + Ord> Client<P> {
         self.next_id
     }
 
-    /// Opens a session over candidate peers; none means everyone connected.
-    pub fn open_session(&mut self, peers: Vec<P>) -> SessionId {
+    /// Opens a session over candidate peers; `None` means everyone connected.
+    pub fn open_session(&mut self, peers: Option<Vec<P>>) -> SessionId {
         let id = SessionId(self.id());
         self.sessions.insert(id, Session { peers, hot: BTreeSet::new() });
         id
     }
 
-    /// Adds a candidate to a session that has candidates.
+    /// Adds a candidate to a session that is not over everyone.
     pub fn add_peer(&mut self, session: SessionId, peer: P, now: Time) {
         let Some(state) = self.sessions.get_mut(&session) else { return };
-        if state.peers.contains(&peer) {
-            return;
+        match &mut state.peers {
+            Some(peers) if !peers.contains(&peer) => peers.push(peer),
+            _ => return,
         }
-        state.peers.push(peer);
         for cid in self.wanted() {
             self.advance(cid, now);
         }
@@ -526,11 +526,10 @@ impl<P: Copy + Ord> Client<P> {
         let mut candidates = want.hints.clone();
         for request in want.requests.iter().filter_map(|id| self.requests.get(id)) {
             let Some(session) = self.sessions.get(&request.session) else { continue };
-            if session.peers.is_empty() {
-                candidates
-                    .extend(self.peers.iter().filter(|(_, state)| state.connected).map(|(peer, _)| *peer));
-            } else {
-                candidates.extend(&session.peers);
+            let connected = self.peers.iter().filter(|(_, state)| state.connected).map(|(peer, _)| *peer);
+            match &session.peers {
+                Some(peers) => candidates.extend(peers),
+                None => candidates.extend(connected),
             }
         }
         let mut seen = BTreeSet::new();

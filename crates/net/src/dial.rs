@@ -7,7 +7,7 @@ use libp2p::{Multiaddr, PeerId};
 
 /// Peers whose addresses are remembered; those to keep are not counted.
 const BOOK_PEERS_MAX: usize = 4096;
-/// Addresses remembered of one peer, newest first.
+/// Addresses remembered of one peer.
 const BOOK_ADDRESSES_MAX: usize = 16;
 /// First wait after a failed dial.
 const REDIAL_FIRST: Duration = Duration::from_millis(250);
@@ -37,19 +37,35 @@ impl Book {
         Self { lines: BTreeMap::new(), redial_max }
     }
 
-    /// Remembers an address, newest first. A full book forgets any peer without a connection.
+    /// Remembers an address before those known: it answered, or somebody trusted says so.
     pub(crate) fn add(&mut self, peer: PeerId, address: Multiaddr) {
+        if let Some(line) = self.line(peer) {
+            line.addresses.retain(|known| *known != address);
+            line.addresses.insert(0, address);
+            line.addresses.truncate(BOOK_ADDRESSES_MAX);
+        }
+    }
+
+    /// Remembers an address behind those known: the peer says so itself.
+    pub(crate) fn add_behind(&mut self, peer: PeerId, address: Multiaddr) {
+        if let Some(line) = self.line(peer)
+            && !line.addresses.contains(&address)
+            && line.addresses.len() < BOOK_ADDRESSES_MAX
+        {
+            line.addresses.push(address);
+        }
+    }
+
+    /// A peer's line. A full book forgets any peer without a connection; `None` when there is none such.
+    fn line(&mut self, peer: PeerId) -> Option<&mut Line> {
         if !self.lines.contains_key(&peer) && self.lines.len() >= BOOK_PEERS_MAX {
             let idle = self.lines.iter().find(|(_, line)| !line.keep && !line.connected && !line.dialing);
             match idle.map(|(peer, _)| *peer) {
                 Some(idle) => self.lines.remove(&idle),
-                None => return,
+                None => return None,
             };
         }
-        let line = self.lines.entry(peer).or_default();
-        line.addresses.retain(|known| *known != address);
-        line.addresses.insert(0, address);
-        line.addresses.truncate(BOOK_ADDRESSES_MAX);
+        Some(self.lines.entry(peer).or_default())
     }
 
     /// Stays connected with a peer from now on.
@@ -156,6 +172,8 @@ mod tests {
         }
         assert_eq!(book.addresses(&kept).len(), BOOK_ADDRESSES_MAX);
         assert_eq!(book.addresses(&kept)[0], address(99));
+        book.add_behind(kept, address(200));
+        assert!(!book.addresses(&kept).contains(&address(200)), "claims push nothing out");
         for _ in 0..BOOK_PEERS_MAX + 100 {
             book.add(PeerId::random(), address(1));
         }

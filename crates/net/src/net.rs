@@ -83,6 +83,7 @@ pub(crate) struct Shared {
 
 impl Drop for Inner {
     fn drop(&mut self) {
+        self.shared.accepting.close();
         self.shared.tasks.stop();
     }
 }
@@ -95,7 +96,7 @@ impl Net {
     /// [`StartError`] by variant.
     pub async fn start(config: Config, source: Arc<dyn BlockSource>) -> Result<Self, StartError> {
         let runtime = Handle::try_current().map_err(StartError::NoRuntime)?;
-        let accepting = Accepting::default();
+        let accepting = Accepting::new();
         let keypair = keypair_of(&config.seed);
         let peer = keypair.public().to_peer_id();
         let account = account_of(&peer).expect("the key is an ed25519 key");
@@ -269,6 +270,7 @@ impl Net {
 
     /// Ends all tasks and connections; returns when they have ended, after five seconds at most.
     pub async fn shutdown(&self) {
+        self.0.shared.accepting.close();
         self.0.shared.tasks.stop();
         self.0.shared.tasks.wait(SHUTDOWN).await;
     }

@@ -63,15 +63,25 @@ pub(crate) type Opened = oneshot::Sender<Result<Stream, OpenError>>;
 type Inbox = mpsc::Sender<(PeerId, Stream)>;
 
 /// The protocols that are accepted, shared by all connections.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Accepting {
-    inboxes: Arc<Mutex<HashMap<StreamProtocol, Inbox>>>,
+    /// `None` after shutdown.
+    inboxes: Arc<Mutex<Option<HashMap<StreamProtocol, Inbox>>>>,
     /// Inbound streams reset because nobody took them in time.
     dropped: Arc<AtomicU64>,
 }
 
 impl Accepting {
-    fn lock(&self) -> MutexGuard<'_, HashMap<StreamProtocol, Inbox>> {
+    pub(crate) fn new() -> Self {
+        Self { inboxes: Arc::new(Mutex::new(Some(HashMap::new()))), dropped: Arc::default() }
+    }
+
+    /// Ends all receivers, and those to come.
+    pub(crate) fn close(&self) {
+        *self.lock() = None;
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<HashMap<StreamProtocol, Inbox>>> {
         self.inboxes.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -82,22 +92,25 @@ impl Accepting {
         backlog: usize,
     ) -> Result<mpsc::Receiver<(PeerId, Stream)>, AlreadyAccepted> {
         let mut inboxes = self.lock();
+        let (sender, receiver) = mpsc::channel(backlog);
+        let Some(inboxes) = &mut *inboxes else { return Ok(receiver) };
         if inboxes.get(&protocol).is_some_and(|inbox| !inbox.is_closed()) {
             return Err(AlreadyAccepted(protocol.to_string()));
         }
-        let (sender, receiver) = mpsc::channel(backlog);
         inboxes.insert(protocol, sender);
         Ok(receiver)
     }
 
     fn names(&self) -> Vec<StreamProtocol> {
         let mut inboxes = self.lock();
+        let Some(inboxes) = &mut *inboxes else { return Vec::new() };
         inboxes.retain(|_, inbox| !inbox.is_closed());
         inboxes.keys().cloned().collect()
     }
 
     fn deliver(&self, peer: PeerId, stream: Stream, protocol: &StreamProtocol) {
-        let sent = self.lock().get(protocol).is_some_and(|inbox| inbox.try_send((peer, stream)).is_ok());
+        let inbox = self.lock().as_ref().and_then(|inboxes| inboxes.get(protocol).cloned());
+        let sent = inbox.is_some_and(|inbox| inbox.try_send((peer, stream)).is_ok());
         if !sent {
             let dropped = self.dropped.fetch_add(1, Ordering::Relaxed) + 1;
             tracing::debug!(%peer, %protocol, dropped, "inbound stream reset");

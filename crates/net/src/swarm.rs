@@ -368,30 +368,16 @@ impl Actor {
     fn on_behaviour(&mut self, event: BehaviourEvent) {
         match event {
             BehaviourEvent::Gossip(gossipsub::Event::Message { message, .. }) => self.on_gossip(message),
-            BehaviourEvent::Ping(ping::Event { connection, peer, result: Err(error) }) => {
-                if !matches!(error, ping::Failure::Unsupported) {
-                    tracing::debug!(%peer, %error, "ping failed, closing");
-                    self.swarm.close_connection(connection);
-                }
+            BehaviourEvent::Ping(ping::Event { connection, peer, result: Err(error) })
+                if !matches!(error, ping::Failure::Unsupported) =>
+            {
+                tracing::debug!(%peer, %error, "ping failed, closing");
+                self.swarm.close_connection(connection);
             }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                for address in info
-                    .listen_addrs
-                    .into_iter()
-                    .take(IDENTIFY_ADDRESSES_MAX)
-                    .collect::<Vec<_>>()
-                    .into_iter()
-                    .rev()
-                {
+                for address in info.listen_addrs.into_iter().take(IDENTIFY_ADDRESSES_MAX) {
                     let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
-                    // What answered a dial stays first; what a peer says of itself goes behind.
-                    if !self.book.addresses(&peer_id).contains(&bare) {
-                        let first = self.book.addresses(&peer_id).first().cloned();
-                        self.book.add(peer_id, bare);
-                        if let Some(first) = first {
-                            self.book.add(peer_id, first);
-                        }
-                    }
+                    self.book.add_behind(peer_id, bare);
                 }
                 if self.swarm.is_connected(&peer_id) {
                     self.book.connected(peer_id);

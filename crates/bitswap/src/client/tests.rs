@@ -38,7 +38,7 @@ fn sent(effects: &[Effect<u8>]) -> Vec<(u8, Cid, &'static str)> {
 fn one_candidate_is_asked_for_the_block_at_once() {
     let mut client = client();
     client.connected(1, Duration::ZERO);
-    let session = client.open_session(vec![1]);
+    let session = client.open_session(Some(vec![1]));
     let request = client.request(session, cids(0..1), Duration::ZERO);
     assert_eq!(sent(&client.drain()), [(1, cid(0), "block!")]);
     assert_eq!(client.block(1, cid(0), 100, SECOND), Verdict::Wanted);
@@ -54,7 +54,7 @@ fn several_are_probed_and_the_first_holder_sends() {
     for peer in 1..=3 {
         client.connected(peer, Duration::ZERO);
     }
-    let session = client.open_session(vec![1, 2, 3]);
+    let session = client.open_session(Some(vec![1, 2, 3]));
     let request = client.request(session, cids(0..1), Duration::ZERO);
     let probes = [(1, cid(0), "have?"), (2, cid(0), "have?"), (3, cid(0), "have?")];
     assert_eq!(sent(&client.drain()), probes);
@@ -79,7 +79,7 @@ fn known_holders_are_asked_first_and_replaced() {
     for peer in 1..=3 {
         client.connected(peer, Duration::ZERO);
     }
-    let session = client.open_session(vec![1, 2, 3]);
+    let session = client.open_session(Some(vec![1, 2, 3]));
     client.request(session, vec![(cid(0), vec![3])], Duration::ZERO);
     assert_eq!(sent(&client.drain()), [(3, cid(0), "block!")]);
     client.presence(3, cid(0), Presence::DontHave, SECOND);
@@ -90,7 +90,7 @@ fn known_holders_are_asked_first_and_replaced() {
 fn silence_is_passed_over_and_forgiven_twice() {
     let mut client = client();
     client.connected(1, Duration::ZERO);
-    let session = client.open_session(vec![1]);
+    let session = client.open_session(Some(vec![1]));
     let request = client.request(session, cids(0..1), Duration::ZERO);
     client.drain();
     let mut asked = 0;
@@ -113,7 +113,7 @@ fn a_slow_peer_is_not_a_silent_one() {
     let mut client = client();
     client.connected(1, Duration::ZERO);
     client.connected(2, Duration::ZERO);
-    let session = client.open_session(vec![1, 2]);
+    let session = client.open_session(Some(vec![1, 2]));
     client.request(session, vec![(cid(0), vec![1])], Duration::ZERO);
     client.drain();
     for second in 1..60 {
@@ -131,7 +131,7 @@ fn a_liar_loses_everything_it_was_asked_for() {
     let mut client = client();
     client.connected(1, Duration::ZERO);
     client.connected(2, Duration::ZERO);
-    let session = client.open_session(vec![1, 2]);
+    let session = client.open_session(Some(vec![1, 2]));
     client.request(session, vec![(cid(0), vec![1]), (cid(1), vec![1])], Duration::ZERO);
     client.drain();
     assert_eq!(client.block(1, cid(9), 10, SECOND), Verdict::Unwanted);
@@ -147,7 +147,7 @@ fn what_is_not_read_is_not_asked_for() {
     let limits = ClientLimits::default();
     let mut client = client();
     client.connected(1, Duration::ZERO);
-    let session = client.open_session(vec![1]);
+    let session = client.open_session(Some(vec![1]));
     let request = client.request(session, cids(0..1000), Duration::ZERO);
     let mut asked: Vec<Cid> = sent(&client.drain()).into_iter().map(|line| line.1).collect();
     assert_eq!(asked.len(), 128);
@@ -169,7 +169,7 @@ fn what_is_not_read_is_not_asked_for() {
 #[test]
 fn nobody_to_ask_is_told_at_once_and_for_any_number() {
     let mut client = client();
-    let session = client.open_session(vec![]);
+    let session = client.open_session(Some(vec![]));
     let request = client.request(session, cids(0..100_000), Duration::ZERO);
     let effects = client.drain();
     assert_eq!(effects.len(), 100_001);
@@ -180,7 +180,7 @@ fn nobody_to_ask_is_told_at_once_and_for_any_number() {
 #[test]
 fn unreachable_candidates_are_dialed_once_and_given_up() {
     let mut client = client();
-    let session = client.open_session(vec![1, 2]);
+    let session = client.open_session(Some(vec![1, 2]));
     let request = client.request(session, cids(0..10), Duration::ZERO);
     assert_eq!(client.drain(), [Effect::Connect(1), Effect::Connect(2)]);
     client.connect_failed(1, SECOND);
@@ -193,10 +193,22 @@ fn unreachable_candidates_are_dialed_once_and_given_up() {
 }
 
 #[test]
+fn a_session_over_everyone_asks_whoever_is_connected() {
+    let mut client = client();
+    let session = client.open_session(None);
+    client.connected(1, Duration::ZERO);
+    client.connected(2, Duration::ZERO);
+    client.request(session, cids(0..1), Duration::ZERO);
+    client.connected(3, Duration::ZERO);
+    let probes = [(1, cid(0), "have?"), (2, cid(0), "have?"), (3, cid(0), "have?")];
+    assert_eq!(sent(&client.drain()), probes);
+}
+
+#[test]
 fn closing_takes_everything_back() {
     let mut client = client();
     client.connected(1, Duration::ZERO);
-    let session = client.open_session(vec![1]);
+    let session = client.open_session(Some(vec![1]));
     let first = client.request(session, cids(0..3), Duration::ZERO);
     client.request(session, cids(2..5), Duration::ZERO);
     client.drain();
@@ -251,7 +263,7 @@ proptest! {
                 up[index] = true;
             }
         }
-        let session = client.open_session((0..peers.len()).map(name).collect());
+        let session = client.open_session(Some((0..peers.len()).map(name).collect()));
         let request = client.request(session, cids(0..40), Duration::ZERO);
         let mut outcome: BTreeMap<Cid, bool> = BTreeMap::new();
         // What peers are about to do, in an order drawn from `order`.

@@ -191,8 +191,7 @@ impl Actor {
                 session
             }
         };
-        // An empty list means everyone and stays so.
-        for peer in ask.peers {
+        for peer in ask.peers.into_iter().flatten() {
             self.client.add_peer(session, peer, now);
         }
         let request = self.client.request(session, ask.cids, now);

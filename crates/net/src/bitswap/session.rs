@@ -57,7 +57,8 @@ pub(super) struct Flow {
 pub(super) struct Ask {
     pub(super) session: u64,
     pub(super) alive: Weak<Identity>,
-    pub(super) peers: Vec<PeerId>,
+    /// `None`: everyone connected.
+    pub(super) peers: Option<Vec<PeerId>>,
     pub(super) cids: Vec<(Cid, Vec<PeerId>)>,
     pub(super) inbox: mpsc::Sender<Item>,
     pub(super) flow: Arc<Flow>,
@@ -74,17 +75,18 @@ pub(super) struct Identity {
 pub struct Session {
     bitswap: BitswapHandle,
     identity: Arc<Identity>,
-    peers: Arc<Mutex<Vec<PeerId>>>,
+    peers: Arc<Mutex<Option<Vec<PeerId>>>>,
 }
 
 impl Session {
-    /// A session over candidate peers; none means everyone connected. Peers without a connection are dialed
+    /// A session over candidate peers; an empty list means everyone connected. Peers without a connection are dialed
     /// when they are needed, by the addresses of [`Net::address_book`].
     pub fn new(net: &Net, peers: Vec<AccountId>) -> Self {
         let bitswap = net.bitswap().clone();
         let number = bitswap.sessions.fetch_add(1, Ordering::Relaxed);
         let own = net.peer_id();
-        let peers = peers.iter().filter_map(peer_of).filter(|peer| *peer != own).collect();
+        let others = || peers.iter().filter_map(peer_of).filter(|peer| *peer != own).collect();
+        let peers = (!peers.is_empty()).then(others);
         Self { bitswap, identity: Arc::new(Identity { number }), peers: Arc::new(Mutex::new(peers)) }
     }
 
@@ -92,7 +94,9 @@ impl Session {
     pub fn add_peer(&self, account: AccountId) {
         let Some(peer) = peer_of(&account) else { return };
         let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-        if !peers.contains(&peer) {
+        if let Some(peers) = &mut *peers
+            && !peers.contains(&peer)
+        {
             peers.push(peer);
         }
     }

@@ -219,9 +219,12 @@ async fn shutdown_ends_fetches_quickly() {
     join(&reader, &server).await;
     let session = Session::new(&reader, vec![server.account()]);
     let mut stream = session.get(all.keys().copied().collect());
+    let mut incoming = reader.accept("/test/any/1").unwrap();
+    let mut gossip = reader.gossip("/test/any", 100);
     let ending = reader.clone();
     let (item, ()) = tokio::join!(within(stream.next()), async move { ending.shutdown().await });
     assert!(!matches!(item, Some(Ok(_))), "{item:?}");
+    assert!(within(incoming.next()).await.is_none() && within(gossip.recv()).await.is_none());
     let late = within(session.get_one(*all.keys().next().unwrap(), Duration::from_secs(30))).await;
     assert_eq!(late, Err(FetchError::Closed));
 }
