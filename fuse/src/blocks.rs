@@ -166,7 +166,11 @@ mod tests {
         assert_eq!(fetcher.0.load(Ordering::SeqCst), 41, "the oldest was let go");
         let missing = cid_v1(hpips_types::content::DAG_PB, b"x");
         assert_eq!(blocks.get(&missing, &missing), Err(FetchError::NotFound));
-        assert_eq!(blocks.get(&missing, &missing), Err(FetchError::NotFound), "and a failure is not remembered");
+        assert_eq!(
+            blocks.get(&missing, &missing),
+            Err(FetchError::NotFound),
+            "and a failure is not remembered"
+        );
         let together: Vec<_> = (0..8)
             .map(|_| {
                 let (blocks, cid) = (Arc::clone(&blocks), cids[1]);

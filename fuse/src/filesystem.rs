@@ -234,7 +234,11 @@ impl Filesystem for Ipfs {
                     Err(errno) => return reply.error(errno),
                 };
                 for (at, entry) in (2u64..).zip(entries.iter()) {
-                    let kind = if at < offset { FileType::RegularFile } else { self.kind_of(&node.root, &entry.cid) };
+                    let kind = if at < offset {
+                        FileType::RegularFile
+                    } else {
+                        self.kind_of(&node.root, &entry.cid)
+                    };
                     if !add(UNKNOWN_INODE, kind, &entry.name, &mut reply) {
                         break;
                     }

@@ -167,7 +167,8 @@ pub fn detach(path: &Path) -> io::Result<()> {
             return Err(error);
         }
     }
-    let status = std::process::Command::new("fusermount3").args(["-u", "-z", "-q", "--"]).arg(path).status()?;
+    let status =
+        std::process::Command::new("fusermount3").args(["-u", "-z", "-q", "--"]).arg(path).status()?;
     if status.success() { Ok(()) } else { Err(io::Error::other("fusermount3 could not unmount it")) }
 }
 

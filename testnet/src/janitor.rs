@@ -49,7 +49,9 @@ pub fn watch(dir: &Path) {
     let mut buffer = [0; 64];
     let mut input = std::io::stdin().lock();
     while matches!(input.read(&mut buffer), Ok(1..)) {}
-    clean_up(dir);
+    if !State::load(dir).is_ok_and(|state| state.is_kept) {
+        clean_up(dir);
+    }
 }
 
 /// Ends the processes of the network in a folder, frees its mount and removes the folder. Does nothing where

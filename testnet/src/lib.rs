@@ -1,11 +1,12 @@
 //! Local networks of real processes, and the story that shows one.
 //!
 //! [`Network::start`] makes genesis, keys and repos, starts one process a node and waits until all answer;
-//! dropping the value ends them. [`demo`] is the story of `hpips demo`. [`Janitor`] is a process that
+//! dropping the value ends them. [`demo`](mod@demo) is the story of `hpips demo`. [`Janitor`] is a process that
 //! cleans up behind one that was killed.
 //!
 //! Only processes started here are ever signalled: they are known by number and start time.
 
+pub mod demo;
 mod genesis;
 mod janitor;
 mod network;

@@ -195,10 +195,10 @@ impl Network {
         };
         fs::create_dir_all(&options.dir).map_err(io(&options.dir))?;
         let dir = options.dir.canonicalize().map_err(io(&options.dir))?;
-        let mut state = State::create(&dir)?;
+        let mut state = State::claim(&dir)?;
         let dealt = genesis::deal(&options, &dir)?;
-        let spawner =
-            Spawner::start().map_err(|source| NetworkError::Spawn { program: options.program.clone(), source })?;
+        let spawner = Spawner::start()
+            .map_err(|source| NetworkError::Spawn { program: options.program.clone(), source })?;
         state.nodes = dealt.iter().map(NodeState::of).collect();
         state.save()?;
         let nodes = dealt.into_iter().map(Node::of).collect();
@@ -298,8 +298,11 @@ impl Network {
 
     /// Ends every node and waits; returns how many had to be killed.
     pub fn stop(&mut self) -> usize {
-        let names: Vec<ProcessName> =
-            self.nodes.iter().filter_map(|node| node.process.as_ref().map(|(_, name)| name.clone())).collect();
+        let names: Vec<ProcessName> = self
+            .nodes
+            .iter()
+            .filter_map(|node| node.process.as_ref().map(|(_, name)| name.clone()))
+            .collect();
         let killed = end_all(&names, STOP);
         for (node, state) in self.nodes.iter_mut().zip(&mut self.state.nodes) {
             if let Some((mut child, _)) = node.process.take() {
@@ -349,10 +352,15 @@ impl Network {
                 node.wait_answer(deadline).await?;
             }
         }
-        let addresses: Vec<String> =
-            self.nodes.iter().filter(|node| node.process.is_some()).flat_map(|node| node.addresses.clone()).collect();
+        let addresses: Vec<String> = self
+            .nodes
+            .iter()
+            .filter(|node| node.process.is_some())
+            .flat_map(|node| node.addresses.clone())
+            .collect();
         for node in self.nodes.iter().filter(|node| node.process.is_some()) {
-            let others = addresses.iter().filter(|address| !node.addresses.contains(address)).cloned().collect();
+            let others =
+                addresses.iter().filter(|address| !node.addresses.contains(address)).cloned().collect();
             let body = Connect { addresses: others };
             let _: Done = node
                 .api()

@@ -92,9 +92,28 @@ impl State {
         if dir.join(STATE_FILE).exists() {
             return Err(StateError::Exists(dir.to_owned()));
         }
-        let state = Self { dir: dir.to_owned(), owner: ProcessName::own(), nodes: Vec::new(), mount: None, is_kept: false };
+        let state = Self {
+            dir: dir.to_owned(),
+            owner: ProcessName::own(),
+            nodes: Vec::new(),
+            mount: None,
+            is_kept: false,
+        };
         state.save()?;
         Ok(state)
+    }
+
+    /// As [`Self::create`], or the state that was created here for a network not started yet.
+    ///
+    /// # Errors
+    /// [`StateError::Exists`] when there is a network with nodes.
+    pub fn claim(dir: &Path) -> Result<Self, StateError> {
+        match Self::load(dir) {
+            Ok(state) if state.nodes.is_empty() => Ok(state),
+            Ok(_) => Err(StateError::Exists(dir.to_owned())),
+            Err(StateError::Missing(_)) => Self::create(dir),
+            Err(error) => Err(error),
+        }
     }
 
     /// The state of a network.

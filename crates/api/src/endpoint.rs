@@ -27,7 +27,10 @@ pub struct Endpoint {
 
 impl std::fmt::Debug for Endpoint {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Endpoint").field("address", &self.address).field("pid", &self.pid).finish_non_exhaustive()
+        f.debug_struct("Endpoint")
+            .field("address", &self.address)
+            .field("pid", &self.pid)
+            .finish_non_exhaustive()
     }
 }
 
@@ -79,8 +82,12 @@ impl Endpoint {
         let path = repo.join(ENDPOINT_FILE);
         let temporary = repo.join(format!("{ENDPOINT_FILE}.new"));
         let write = || {
-            let mut file =
-                fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+            let mut file = fs::OpenOptions::new()
+                .write(true)
+                .create(true)
+                .truncate(true)
+                .mode(0o600)
+                .open(&temporary)?;
             let text = serde_json::to_string(self).map_err(std::io::Error::other)?;
             file.write_all(text.as_bytes())?;
             fs::rename(&temporary, &path)
@@ -104,7 +111,8 @@ mod tests {
     fn written_and_read_by_the_owner_only() {
         let repo = tempfile::tempdir().unwrap();
         assert_eq!(Endpoint::read(repo.path()).unwrap(), None);
-        let endpoint = Endpoint { address: "127.0.0.1:5001".parse().unwrap(), token: "ab".repeat(32), pid: 7 };
+        let endpoint =
+            Endpoint { address: "127.0.0.1:5001".parse().unwrap(), token: "ab".repeat(32), pid: 7 };
         endpoint.write(repo.path()).unwrap();
         assert_eq!(Endpoint::read(repo.path()).unwrap(), Some(endpoint.clone()));
         let mode = fs::metadata(repo.path().join(ENDPOINT_FILE)).unwrap().permissions().mode();

@@ -13,8 +13,8 @@ mod server;
 
 pub mod view;
 
-pub use content::ContentPath;
 pub use client::{ApiClient, CallError, escape};
+pub use content::ContentPath;
 pub use endpoint::{ENDPOINT_FILE, Endpoint, EndpointError};
 pub use error::{ApiError, ErrorCode, chain_text};
 pub use server::{BindError, Feed, Host, Network, Parts, Server, routes};

@@ -298,7 +298,9 @@ impl ProfileRequest {
     /// [`ErrorCode::BadRequest`](crate::ErrorCode::BadRequest) for unknown names and versions.
     pub fn resolve(&self) -> Result<Profile, ApiError> {
         let profile = match (&self.name, self.cid_version) {
-            (Some(_), Some(_)) => return Err(ApiError::bad_request("a profile fixes the CID version: give one of both")),
+            (Some(_), Some(_)) => {
+                return Err(ApiError::bad_request("a profile fixes the CID version: give one of both"));
+            }
             (Some(name), None) => Profile::by_name(name).ok_or_else(|| {
                 ApiError::bad_request(format!("no profile {name:?}: unixfs-v1-2025 or unixfs-v0-2015"))
             })?,

@@ -32,7 +32,10 @@ fn main() -> ExitCode {
         Ok(arguments) => arguments,
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
-            output::message(format_args!("hpips: {}", text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
+            output::message(format_args!(
+                "hpips: {}",
+                text.strip_prefix("error: ").unwrap_or(&text).trim_end()
+            ));
             return Exit::Usage.into();
         }
         Err(help) => {

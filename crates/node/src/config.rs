@@ -99,8 +99,8 @@ impl Config {
             return Err(ConfigError::TooLong { path, bytes });
         }
         let text = fs::read_to_string(&path).map_err(io)?;
-        let config: Self =
-            serde_json::from_str(&text).map_err(|source| ConfigError::Malformed { path: path.clone(), source })?;
+        let config: Self = serde_json::from_str(&text)
+            .map_err(|source| ConfigError::Malformed { path: path.clone(), source })?;
         config.check()?;
         Ok(config)
     }
@@ -113,7 +113,8 @@ impl Config {
         let path = repo.join(CONFIG_FILE);
         let mut text = serde_json::to_string_pretty(self).expect("a configuration is plain JSON");
         text.push('\n');
-        crate::repo::write_file(&path, text.as_bytes(), 0o600).map_err(|source| ConfigError::Io { path, source })
+        crate::repo::write_file(&path, text.as_bytes(), 0o600)
+            .map_err(|source| ConfigError::Io { path, source })
     }
 
     fn check(&self) -> Result<(), ConfigError> {

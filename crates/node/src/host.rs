@@ -64,7 +64,13 @@ impl Fetcher {
     /// # Panics
     /// Outside of a tokio runtime.
     pub(crate) fn new(net: &Net, store: &Store, client: Option<Client>) -> Self {
-        Self { net: net.clone(), store: store.clone(), client, runtime: Handle::current(), open: Mutex::default() }
+        Self {
+            net: net.clone(),
+            store: store.clone(),
+            client,
+            runtime: Handle::current(),
+            open: Mutex::default(),
+        }
     }
 
     fn blocks(&self, root: &Cid) -> Result<NetBlocks, FetchError> {

@@ -119,7 +119,8 @@ impl Repo {
             .create(path)
             .map_err(|source| RepoError::Io { path: path.to_owned(), source })?;
         config.write(path)?;
-        for (name, bytes, mode) in [(GENESIS_FILE, start.genesis, 0o644), (KEY_FILE, Some(&seed[..]), 0o600)] {
+        for (name, bytes, mode) in [(GENESIS_FILE, start.genesis, 0o644), (KEY_FILE, Some(&seed[..]), 0o600)]
+        {
             if let Some(bytes) = bytes {
                 let file = repo.path.join(name);
                 write_file(&file, bytes, mode).map_err(|source| RepoError::Io { path: file, source })?;
@@ -171,10 +172,12 @@ impl Repo {
     /// [`RepoError`] by variant.
     pub fn seed(&self) -> Result<Zeroizing<[u8; 32]>, RepoError> {
         let path = self.path.join(KEY_FILE);
-        let bytes = Zeroizing::new(read_file(&path, 32)?.ok_or_else(|| RepoError::Missing(self.path.clone()))?);
-        let seed: [u8; 32] = bytes[..]
-            .try_into()
-            .map_err(|_| RepoError::Damaged { path, bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX) })?;
+        let bytes =
+            Zeroizing::new(read_file(&path, 32)?.ok_or_else(|| RepoError::Missing(self.path.clone()))?);
+        let seed: [u8; 32] = bytes[..].try_into().map_err(|_| RepoError::Damaged {
+            path,
+            bytes: u64::try_from(bytes.len()).unwrap_or(u64::MAX),
+        })?;
         Ok(Zeroizing::new(seed))
     }
 
@@ -203,7 +206,9 @@ pub fn cache_dir() -> Option<PathBuf> {
 fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, RepoError> {
     let io = |source| RepoError::Io { path: path.to_owned(), source };
     match fs::metadata(path) {
-        Ok(meta) if meta.len() > bytes_max => Err(RepoError::Damaged { path: path.to_owned(), bytes: meta.len() }),
+        Ok(meta) if meta.len() > bytes_max => {
+            Err(RepoError::Damaged { path: path.to_owned(), bytes: meta.len() })
+        }
         Ok(_) => fs::read(path).map(Some).map_err(io),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(io(error)),
@@ -213,7 +218,8 @@ fn read_file(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, RepoError> 
 /// Writes a file so that a reader sees the old one or the whole new one, also after a power cut.
 pub(crate) fn write_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
     let temporary = path.with_extension("new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -28,7 +28,10 @@ impl ProofVerifier for LateVerifier {
             return Vec::new();
         }
         let guard = self.verifier.lock().unwrap_or_else(PoisonError::into_inner);
-        let guard = self.ready.wait_while(guard, |verifier| verifier.is_none()).unwrap_or_else(PoisonError::into_inner);
+        let guard = self
+            .ready
+            .wait_while(guard, |verifier| verifier.is_none())
+            .unwrap_or_else(PoisonError::into_inner);
         let verifier = guard.clone().expect("waited until it is there");
         drop(guard);
         verifier.verify(items)

@@ -13,8 +13,8 @@ use serde::Deserialize;
 use super::parts::{Network, Parts};
 use crate::error::{ApiError, ErrorCode, chain_text};
 use crate::view::{
-    AccountInfo, BlockPage, ChainInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, ProviderWork, SlotInfo,
-    Totals, TransferRequest,
+    AccountInfo, BlockPage, ChainInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, ProviderWork,
+    SlotInfo, Totals, TransferRequest,
 };
 
 /// Longest wait of one poll for blocks.
@@ -107,7 +107,8 @@ pub(super) async fn pledge_of(
 pub(super) fn pledge_info(network: &Network, id: &AccountId) -> Option<PledgeInfo> {
     let state = network.chain.state();
     let pledge = query::pledge(&state, id)?;
-    let sets: Vec<_> = query::sets(&state, id).into_iter().filter_map(|set| query::set(&state, set)).collect();
+    let sets: Vec<_> =
+        query::sets(&state, id).into_iter().filter_map(|set| query::set(&state, set)).collect();
     let days = || sets.iter().flat_map(|set| &set.days);
     Some(PledgeInfo {
         sealed_bytes: pledge.sealed_bytes,
@@ -145,7 +146,9 @@ pub(super) async fn pledge(
     }
     if request.open_bytes > request.sealed_bytes.saturating_mul(params.open_per_sealed) {
         let most = params.open_per_sealed;
-        return Err(ApiError::bad_request(format!("open space is at most {most} times the sealed space here")));
+        return Err(ApiError::bad_request(format!(
+            "open space is at most {most} times the sealed space here"
+        )));
     }
     let id = network.wallet.account();
     let balance = query::account(&network.chain.state(), &id).balance;

@@ -10,8 +10,8 @@ use bytes::Bytes;
 use cid::Cid;
 use hpips_client::blocks::Local;
 use hpips_client::{
-    AddError, AddOptions, Added, BlockGetter, ExportError, GetBlockError, ImportError, ImportOptions, Reporter, add_local,
-    export,
+    AddError, AddOptions, Added, BlockGetter, ExportError, GetBlockError, ImportError, ImportOptions,
+    Reporter, add_local, export,
 };
 use hpips_dag::DepthFirst;
 use serde::Deserialize;
@@ -49,11 +49,15 @@ pub(super) async fn blocking<T: Send + 'static>(
 }
 
 fn content_error(error: ContentError) -> ApiError {
-    let code = if error.is_not_found() || error.is_wrong_path() { ErrorCode::NotFound } else { ErrorCode::Failed };
+    let code =
+        if error.is_not_found() || error.is_wrong_path() { ErrorCode::NotFound } else { ErrorCode::Failed };
     ApiError::new(code, chain_text(&error))
 }
 
-pub(super) async fn ls(State(parts): State<Parts>, Query(at): Query<AtPath>) -> Result<Json<Listing>, ApiError> {
+pub(super) async fn ls(
+    State(parts): State<Parts>,
+    Query(at): Query<AtPath>,
+) -> Result<Json<Listing>, ApiError> {
     let path = parse_path(&at.path)?;
     let blocks = parts.blocks(path.root).await?;
     blocking(move || content::list(&path, &blocks).map(Json).map_err(content_error)).await
@@ -67,8 +71,7 @@ pub(super) async fn cat(State(parts): State<Parts>, Query(at): Query<AtPath>) ->
     let (sender, mut receiver) = mpsc::channel::<Result<Bytes, ContentError>>(PARTS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        let result =
-            content::cat(&path, &blocks, &mut |part| sender.blocking_send(Ok(part)).map_err(gone));
+        let result = content::cat(&path, &blocks, &mut |part| sender.blocking_send(Ok(part)).map_err(gone));
         if let Err(error) = result {
             let _ = sender.blocking_send(Err(error));
         }
@@ -129,10 +132,11 @@ pub(super) async fn add(
     let store = parts.store;
     blocking(move || {
         let options = AddOptions { import: options, ..AddOptions::default() };
-        let added = add_local(&store, &request.path, &options, &Reporter::none()).map_err(|error| match error {
-            AddError::Import(ImportError::Sink(_)) | AddError::Pin(_) => ApiError::failed(&error),
-            error => ApiError::bad_request(chain_text(&error)),
-        })?;
+        let added =
+            add_local(&store, &request.path, &options, &Reporter::none()).map_err(|error| match error {
+                AddError::Import(ImportError::Sink(_)) | AddError::Pin(_) => ApiError::failed(&error),
+                error => ApiError::bad_request(chain_text(&error)),
+            })?;
         let view = |Added { cid, name, bytes }| AddedView { cid: cid.to_string(), name, bytes };
         Ok(Json(AddAnswer {
             root: added.report.root.to_string(),
@@ -156,7 +160,8 @@ pub(super) async fn forget(
         let local = Local(store.clone());
         let mut walk = DepthFirst::new(root, BLOCKS_MAX);
         while let Some(cid) = walk.next_cid() {
-            let block = local.get(&cid).map_err(|error| ApiError::new(ErrorCode::NotFound, chain_text(&error)))?;
+            let block =
+                local.get(&cid).map_err(|error| ApiError::new(ErrorCode::NotFound, chain_text(&error)))?;
             walk.feed(&cid, &block).map_err(|error| ApiError::failed(&error))?;
         }
         store.unpin(&root).map_err(|error| ApiError::failed(&error))?;

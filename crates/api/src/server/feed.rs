@@ -30,7 +30,8 @@ impl Feed {
     /// Outside of a tokio runtime.
     pub fn start(chain: &Chain) -> (Arc<Self>, tokio::task::JoinHandle<()>) {
         let mut blocks = chain.subscribe();
-        let feed = Arc::new(Self { blocks: Mutex::default(), newest: watch::channel((chain.height(), None)).0 });
+        let feed =
+            Arc::new(Self { blocks: Mutex::default(), newest: watch::channel((chain.height(), None)).0 });
         let keeper = Arc::clone(&feed);
         let task = tokio::spawn(async move {
             loop {

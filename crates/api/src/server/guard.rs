@@ -72,7 +72,8 @@ fn is_local_authority(authority: &str) -> bool {
             None => authority,
         },
     };
-    host.eq_ignore_ascii_case("localhost") || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+    host.eq_ignore_ascii_case("localhost")
+        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
 }
 
 fn is_port(text: &str) -> bool {
@@ -101,7 +102,9 @@ mod tests {
         for host in ["127.0.0.1:5001", "localhost:5001", "LOCALHOST", "[::1]:5001", "127.0.0.1"] {
             assert!(admit(&[(header::HOST, host), token.clone()]), "{host}");
         }
-        for host in ["evil.example:5001", "127.0.0.1.evil.example", "10.0.0.1:5001", "localhost:5001:1", "[::1", ""] {
+        for host in
+            ["evil.example:5001", "127.0.0.1.evil.example", "10.0.0.1:5001", "localhost:5001:1", "[::1", ""]
+        {
             assert!(!admit(&[(header::HOST, host), token.clone()]), "{host}");
         }
         let host = (header::HOST, "127.0.0.1:5001");

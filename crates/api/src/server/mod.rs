@@ -158,6 +158,9 @@ mod tests {
 
         stop.send(()).unwrap();
         tokio::time::timeout(Duration::from_secs(10), task).await.unwrap().unwrap().unwrap();
-        assert!(matches!(client("secret").get::<Value>("/hpips/v0/version").await, Err(CallError::Unreachable(_))));
+        assert!(matches!(
+            client("secret").get::<Value>("/hpips/v0/version").await,
+            Err(CallError::Unreachable(_))
+        ));
     }
 }

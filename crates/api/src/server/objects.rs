@@ -58,7 +58,9 @@ pub(super) async fn store(
     }
     let stored = network.client.store(&quote, &Reporter::none()).await.map_err(|error| {
         let code = match &error {
-            StoreError::Funds { .. } | StoreError::Ceiling { .. } | StoreError::Escrow { .. } => ErrorCode::Funds,
+            StoreError::Funds { .. } | StoreError::Ceiling { .. } | StoreError::Escrow { .. } => {
+                ErrorCode::Funds
+            }
             StoreError::Busy(_) => ErrorCode::Busy,
             StoreError::Missing(_) => ErrorCode::NotFound,
             _ => ErrorCode::Failed,

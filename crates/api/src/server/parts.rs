@@ -106,7 +106,8 @@ impl Parts {
     }
 
     pub(super) fn network(&self) -> Result<&Network, ApiError> {
-        let missing = || ApiError::new(ErrorCode::NoNetwork, "this node joined no network: hpips init --network FILE");
+        let missing =
+            || ApiError::new(ErrorCode::NoNetwork, "this node joined no network: hpips init --network FILE");
         self.network.as_ref().ok_or_else(missing)
     }
 }

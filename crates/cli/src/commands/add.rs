@@ -89,7 +89,11 @@ impl Add {
             if path.as_os_str() == "-" {
                 return Err(Stop::usage("standard input is read only while no node runs on the repo").into());
             }
-            let request = view::AddRequest { path: absolute(path)?, profile: self.profile_request(), hidden: self.hidden };
+            let request = view::AddRequest {
+                path: absolute(path)?,
+                profile: self.profile_request(),
+                hidden: self.hidden,
+            };
             let answer: view::AddAnswer =
                 context.block_on(async { Ok(node.post("/hpips/v0/add", &request, super::LONG).await?) })?;
             for entry in answer.added {
@@ -123,10 +127,12 @@ impl Add {
                 None => io::stdin().is_terminal() && ask_person()?,
             };
         if !agreed {
-            let text = format!("kept locally as {root}; nothing was spent. To store it: --yes or --max-price");
+            let text =
+                format!("kept locally as {root}; nothing was spent. To store it: --yes or --max-price");
             return Err(Stop::new(Exit::Funds, text).into());
         }
-        let request = view::StoreRequest { root: root.to_owned(), windows: self.windows, price_max: quote.price_max };
+        let request =
+            view::StoreRequest { root: root.to_owned(), windows: self.windows, price_max: quote.price_max };
         let stored: view::StoreAnswer =
             context.block_on(async { Ok(node.post("/hpips/v0/store", &request, super::LONG).await?) })?;
         let deals: Vec<String> = stored.deals.iter().map(ToString::to_string).collect();
@@ -190,7 +196,12 @@ impl Lines<'_> {
     }
 }
 
-fn import_into(store: &Store, path: &Path, options: &ImportOptions, lines: &mut Lines<'_>) -> anyhow::Result<()> {
+fn import_into(
+    store: &Store,
+    path: &Path,
+    options: &ImportOptions,
+    lines: &mut Lines<'_>,
+) -> anyhow::Result<()> {
     let mut closed = None;
     let mut sink = |blocks| Ok(store.put_built(blocks)?);
     let mut added = |added: Added| {

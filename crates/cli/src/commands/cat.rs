@@ -27,7 +27,8 @@ impl Cat {
                     .map_err(|error| reading(&path, error))?,
                 Source::Node(node) => {
                     let url = format!("/hpips/v0/cat?path={}", escape(&path.to_string()));
-                    context.block_on(async { Ok(node.stream(&url, |part| out.write_all(part)).await?) })??;
+                    context
+                        .block_on(async { Ok(node.stream(&url, |part| out.write_all(part)).await?) })??;
                 }
             }
         }

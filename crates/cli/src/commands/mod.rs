@@ -3,6 +3,7 @@
 mod add;
 mod cat;
 mod daemon;
+mod demo;
 mod get;
 mod id;
 mod init;
@@ -64,6 +65,8 @@ pub(crate) enum Command {
     /// A network of real nodes on this machine, with test coins.
     #[command(subcommand)]
     Testnet(testnet::Testnet),
+    /// Show it all on this machine in two minutes.
+    Demo(demo::Demo),
     /// Show the program's version.
     Version(version::VersionCommand),
     #[command(hide = true)]
@@ -90,6 +93,7 @@ impl Command {
             Self::Swarm(command) => command.run(context),
             Self::Shutdown(command) => command.run(context),
             Self::Testnet(command) => command.run(context),
+            Self::Demo(command) => command.run(context),
             Self::Janitor(command) => command.run(),
             Self::Version(command) => command.run(context),
         }

@@ -57,7 +57,9 @@ impl Pledge {
         let open_bytes = self.open.as_deref().map(parse_size).transpose()?.unwrap_or(sealed_bytes);
         let request = PledgeRequest { sealed_bytes, open_bytes, ask: self.ask, collateral_max: None };
         let _: Done = context.block_on(async { Ok(node.post("/hpips/v0/pledge", &request, SLOW).await?) })?;
-        message("hpips: sealing begins. You may close this; it goes on while the node runs: hpips pledge status");
+        message(
+            "hpips: sealing begins. You may close this; it goes on while the node runs: hpips pledge status",
+        );
         Ok(Exit::Done)
     }
 }
@@ -85,7 +87,9 @@ fn parse_size(text: &str) -> anyhow::Result<u64> {
     if !fraction.is_empty() {
         let digits = u32::try_from(fraction.len()).ok().filter(|digits| *digits <= 12).ok_or_else(wrong)?;
         let part: u64 = fraction.parse().map_err(|_| wrong())?;
-        bytes = bytes.checked_add(hpips_types::amount::mul_div_floor(scale, part, 10u64.pow(digits))).ok_or_else(wrong)?;
+        bytes = bytes
+            .checked_add(hpips_types::amount::mul_div_floor(scale, part, 10u64.pow(digits)))
+            .ok_or_else(wrong)?;
     }
     Ok(bytes)
 }
@@ -140,7 +144,8 @@ impl Wallet {
             }
             Self::Send { to, amount } => {
                 let request = TransferRequest { to, amount };
-                let sent = context.block_on(async { Ok(node.post("/hpips/v0/transfer", &request, SLOW).await?) })?;
+                let sent =
+                    context.block_on(async { Ok(node.post("/hpips/v0/transfer", &request, SLOW).await?) })?;
                 emit(&Sent(sent), context.json)
             }
         }

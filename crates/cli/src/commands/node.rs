@@ -26,12 +26,24 @@ struct Shown(Status);
 
 impl Report for Shown {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
-        let memory = self.0.memory_bytes.map_or(String::new(), |bytes| format!("; {} memory", ByteCount::new(bytes).to_short()));
+        let memory = self
+            .0
+            .memory_bytes
+            .map_or(String::new(), |bytes| format!("; {} memory", ByteCount::new(bytes).to_short()));
         let Some(network) = &self.0.network else {
-            return writeln!(out, "node     online, {} peers; {} blocks{memory}", self.0.peers, self.0.blocks);
+            return writeln!(
+                out,
+                "node     online, {} peers; {} blocks{memory}",
+                self.0.peers, self.0.blocks
+            );
         };
-        let age = network.block_age_ms.map_or(String::new(), |age| format!(" ({:.1} s ago)", age as f64 / 1000.0));
-        writeln!(out, "node     online, {} peers; {} block {}{age}{memory}", self.0.peers, network.name, network.height)?;
+        let age =
+            network.block_age_ms.map_or(String::new(), |age| format!(" ({:.1} s ago)", age as f64 / 1000.0));
+        writeln!(
+            out,
+            "node     online, {} peers; {} block {}{age}{memory}",
+            self.0.peers, network.name, network.height
+        )?;
         if let Some(pledge) = &network.pledge {
             writeln!(
                 out,

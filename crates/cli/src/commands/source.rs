@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use hpips_api::content::{ContentError, ContentPath};
 use hpips_api::ApiClient;
+use hpips_api::content::{ContentError, ContentPath};
 use hpips_client::blocks::Local;
 use hpips_store::{OpenError, Store};
 
@@ -46,8 +46,11 @@ pub(crate) fn parse_path(text: &str) -> anyhow::Result<ContentPath> {
 pub(crate) fn reading(path: &ContentPath, error: ContentError) -> anyhow::Error {
     if error.is_not_found() {
         let text = hpips_api::chain_text(&error);
-        return Stop::new(Exit::NotFound, format!("not found here: {path}. {text}; a running node could look further"))
-            .into();
+        return Stop::new(
+            Exit::NotFound,
+            format!("not found here: {path}. {text}; a running node could look further"),
+        )
+        .into();
     }
     anyhow::Error::new(error).context(format!("cannot read {path}"))
 }

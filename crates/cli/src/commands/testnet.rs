@@ -134,7 +134,8 @@ impl Testnet {
                 if hpips_testnet::clean_up(state.dir()) {
                     Ok(Exit::Done)
                 } else {
-                    Err(Stop::new(Exit::Partly, format!("{} could not be removed", state.dir().display())).into())
+                    Err(Stop::new(Exit::Partly, format!("{} could not be removed", state.dir().display()))
+                        .into())
                 }
             }
             Self::Status { place } => show(&place.state()?, context),
