@@ -16,7 +16,7 @@
 //! Receipts and refusals are signed in `ledger`'s own form; here they are bytes.
 
 use hpips_types::cbor::{self, CborError};
-use hpips_types::{AccountId, Blake3Hash, Cid, DealId, ExtentIndex, ProposalId, SlotIndex};
+use hpips_types::{Blake3Hash, Cid, DealId, ExtentIndex, ProposalId, SlotIndex};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_bytes::ByteBuf;
@@ -166,11 +166,6 @@ pub async fn receive<R: AsyncRead + Unpin, M: Serialize + DeserializeOwned>(
 ) -> Result<M, ReceiveError> {
     let frame = read_frame(stream, FRAME_BYTES_MAX).await?.ok_or(ReceiveError::Ended)?;
     Ok(cbor::decode(&frame, FRAME_BYTES_MAX)?)
-}
-
-/// The refusal in a reply, if it is one, as a sentence for logs.
-pub fn refusal(from: &AccountId, refused: &Refused) -> String {
-    format!("{from} refused ({:?}): {}", refused.code, refused.reason)
 }
 
 #[cfg(test)]
