@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hpips_api::view::{
-    AddAnswer, AddRequest, ChainInfo, DealInfo, Done, Forgotten, GetAnswer, GetRequest, MountRequest,
+    AddAnswer, AddRequest, BlockPage, ChainInfo, DealInfo, Done, Forgotten, GetAnswer, GetRequest, MountRequest,
     PledgeInfo, PledgeRequest, QuoteAnswer, QuoteRequest, RootRequest, StoreAnswer, StoreRequest, Totals,
 };
 use hpips_ledger::{Event, PayReason};
@@ -130,8 +130,9 @@ impl Story<'_, '_> {
             .await?;
         let validator = checked(self.network.nodes().iter().find(|node| node.is_validator), "a committee")?;
         let info: ChainInfo = get(validator, "asking for the chain", "/hpips/v0/chain").await?;
-        let page: hpips_api::view::BlockPage =
-            get(validator, "asking for blocks", &format!("/hpips/v0/blocks?since={}", wanted - 1)).await?;
+        // A validator may be a moment behind the client, which heard of the block from another one.
+        let path = format!("/hpips/v0/blocks?since={}&wait_ms=20000", wanted - 1);
+        let page: BlockPage = get(validator, "asking for blocks", &path).await?;
         let block = checked(page.blocks.first(), "the block just seen")?;
         let proposer = self.index_of_address(&block.proposer)?;
         let finality = block.finality_ms.or(info.finality_p50_ms);
