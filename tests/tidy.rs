@@ -28,7 +28,7 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("fuse", &["client", "store", "dag", "types"]),
     ("api", &[CORES, ADAPTERS, ROLES]),
     ("node", &[CORES, ADAPTERS, ROLES, "api", "fuse"]),
-    ("testnet", &[CORES, ADAPTERS, ROLES, "api", "node"]),
+    ("testnet", &[CORES, ADAPTERS, ROLES, "api", "node", "fuse"]),
     ("cli", &[CORES, ADAPTERS, ROLES, "api", "node", "testnet", "fuse"]),
     ("tests", &[]),
 ];
@@ -57,8 +57,21 @@ const LINES_MAX: usize = 900;
 
 /// Licences that a dependency may have.
 const LICENCES: &[&str] = &[
-    "0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "BSL-1.0", "CC0-1.0", "CDLA-Permissive-2.0", "ISC", "MIT",
-    "MIT-0", "MPL-2.0", "OpenSSL", "Unicode-3.0", "Unlicense", "Zlib",
+    "0BSD",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "ISC",
+    "MIT",
+    "MIT-0",
+    "MPL-2.0",
+    "OpenSSL",
+    "Unicode-3.0",
+    "Unlicense",
+    "Zlib",
 ];
 
 fn root() -> PathBuf {
@@ -90,8 +103,20 @@ fn all_files() -> Vec<(String, PathBuf)> {
 #[test]
 fn top_level_is_as_designed() {
     let allowed = [
-        "Cargo.toml", "Cargo.lock", "Justfile", "README.md", "LICENSE-MIT", "LICENSE-APACHE", "CHANGELOG.md", "crates",
-        "fuse", "circuits", "testnet", "tests", "docs", "target",
+        "Cargo.toml",
+        "Cargo.lock",
+        "Justfile",
+        "README.md",
+        "LICENSE-MIT",
+        "LICENSE-APACHE",
+        "CHANGELOG.md",
+        "crates",
+        "fuse",
+        "circuits",
+        "testnet",
+        "tests",
+        "docs",
+        "target",
     ];
     for entry in fs::read_dir(root()).expect("the checkout").flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -104,8 +129,11 @@ fn top_level_is_as_designed() {
 
 #[test]
 fn arrows_point_down() {
-    let metadata =
-        MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec().expect("cargo metadata");
+    let metadata = MetadataCommand::new()
+        .manifest_path(root().join("Cargo.toml"))
+        .no_deps()
+        .exec()
+        .expect("cargo metadata");
     let map: BTreeMap<&str, BTreeSet<&str>> =
         ROOMS.iter().map(|(room, may)| (*room, may.iter().flat_map(|name| expand(name)).collect())).collect();
     for package in &metadata.packages {
@@ -124,18 +152,26 @@ fn arrows_point_down() {
             }
             if dependency.name.starts_with("commonware-") {
                 let wanted = dependency.req.to_string();
-                assert!(wanted.starts_with('='), "{room}: {} {wanted} must be pinned by `=`", dependency.name);
+                assert!(
+                    wanted.starts_with('='),
+                    "{room}: {} {wanted} must be pinned by `=`",
+                    dependency.name
+                );
             }
         }
         let manifest = fs::read_to_string(&package.manifest_path).expect("a manifest");
-        assert!(manifest.contains("[lints]\nworkspace = true"), "{room}: Cargo.toml lacks `[lints] workspace = true`");
+        assert!(
+            manifest.contains("[lints]\nworkspace = true"),
+            "{room}: Cargo.toml lacks `[lints] workspace = true`"
+        );
     }
 }
 
 #[test]
 fn cores_deny_unsafe_and_touch_nothing() {
     for core in expand(CORES) {
-        let folder = if core == "circuits" { root().join("circuits") } else { root().join("crates").join(core) };
+        let folder =
+            if core == "circuits" { root().join("circuits") } else { root().join("crates").join(core) };
         let lib = fs::read_to_string(folder.join("src/lib.rs")).expect("a core's lib.rs");
         if core != "types" {
             assert!(
@@ -146,7 +182,8 @@ fn cores_deny_unsafe_and_touch_nothing() {
     }
     for (name, path) in all_files() {
         let Some(core) = expand(CORES).into_iter().find(|core| {
-            name.starts_with(&format!("crates/{core}/src")) || (*core == "circuits" && name.starts_with("circuits/src"))
+            name.starts_with(&format!("crates/{core}/src"))
+                || (*core == "circuits" && name.starts_with("circuits/src"))
         }) else {
             continue;
         };
@@ -155,9 +192,15 @@ fn cores_deny_unsafe_and_touch_nothing() {
             assert!(!text.contains("unsafe {"), "{name}: unsafe code in core {core}");
         }
         let code = text.split("#[cfg(test)]").next().expect("a text before the tests");
-        for forbidden in ["std::fs::", "std::net::", "std::env::", "SystemTime", "Instant::now", "tokio::", "thread_rng"] {
-            let used = code.lines().any(|line| line.contains(forbidden) && !line.trim_start().starts_with("//"));
-            assert!(!used || name.contains("tests"), "{name}: core {core} uses {forbidden}: hand it in instead");
+        for forbidden in
+            ["std::fs::", "std::net::", "std::env::", "SystemTime", "Instant::now", "tokio::", "thread_rng"]
+        {
+            let used =
+                code.lines().any(|line| line.contains(forbidden) && !line.trim_start().starts_with("//"));
+            assert!(
+                !used || name.contains("tests"),
+                "{name}: core {core} uses {forbidden}: hand it in instead"
+            );
         }
     }
 }
@@ -196,7 +239,9 @@ fn documents_name_what_exists() {
         }
         for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || "/_-.".contains(c))) {
             let word = word.trim_end_matches(['.', '/']);
-            if (word.starts_with("crates/") || word.starts_with("docs/") || word.starts_with("tests/")) && !word.contains("..") {
+            if (word.starts_with("crates/") || word.starts_with("docs/") || word.starts_with("tests/"))
+                && !word.contains("..")
+            {
                 assert!(root().join(word).exists(), "{name}: {word} does not exist");
             }
         }

@@ -1,4 +1,4 @@
-//! A folder that shows `/ipfs`: `ipfs/<cid>/…` for any CID there is, read-only, fetched on demand.
+//! A folder that shows `/ipfs`: `ipfs/<cid>/...` for any CID there is, read-only, fetched on demand.
 //!
 //! The kernel asks, blocks are fetched through a [`BlockFetcher`] and read as UnixFS by `dag`. Nothing is
 //! downloaded that nobody reads, except a few blocks ahead of a file that is read in order. The room

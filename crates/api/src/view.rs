@@ -33,7 +33,7 @@ pub struct Identity {
     pub peer_id: String,
     /// Account, as an `hp1` address.
     pub account: String,
-    /// Multiaddresses it listens on, each ending in `/p2p/…`.
+    /// Multiaddresses it listens on, each ending in `/p2p/...`.
     pub addresses: Vec<String>,
 }
 
@@ -72,7 +72,7 @@ pub struct Done {}
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Connect {
-    /// Multiaddresses, each ending in `/p2p/…`.
+    /// Multiaddresses, each ending in `/p2p/...`.
     pub addresses: Vec<String>,
 }
 

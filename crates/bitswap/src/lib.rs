@@ -9,6 +9,8 @@
 //! - [`Client`]: asks peers for blocks, re-asks others on refusal, silence, lies and closed connections.
 //! - [`Server`]: decides what to answer and when a block may be loaded.
 
+#![forbid(unsafe_code)]
+
 mod client;
 mod message;
 mod proto;

@@ -37,6 +37,8 @@
 //! assert_eq!(bytes, b"world");
 //! ```
 
+#![forbid(unsafe_code)]
+
 mod block;
 mod cbor;
 mod codec;

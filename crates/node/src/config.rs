@@ -17,7 +17,7 @@ const CONFIG_BYTES_MAX: u64 = 1 << 20;
 pub struct Config {
     /// Multiaddresses to listen on. Port 0 picks a free one.
     pub listen: Vec<String>,
-    /// Multiaddresses of peers to keep connections with, each ending in `/p2p/…`.
+    /// Multiaddresses of peers to keep connections with, each ending in `/p2p/...`.
     pub peers: Vec<String>,
     /// Loopback address of the API. Port 0 picks a free one.
     pub api: SocketAddr,

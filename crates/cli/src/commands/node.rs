@@ -84,7 +84,7 @@ impl Shutdown {
     }
 }
 
-/// Show content as files: DIR/ipfs/CID/…
+/// Show content as files: DIR/ipfs/CID/...
 #[derive(Debug, clap::Args)]
 pub(crate) struct Mount {
     /// An empty folder.
