@@ -184,13 +184,11 @@ impl Client {
     /// Step 3: piece files, manifest and check-point on disk; nothing to do where they are.
     async fn encode(&self, quote: &Quote, report: &Reporter) -> Result<Outgoing, StoreError> {
         let found = Outgoing::find(&self.outgoing_dir(), &quote.root)?;
-        let mut outgoing = match found {
-            Some(outgoing) => outgoing,
-            None => {
-                let state = State::new(quote.root, quote.code, quote.term_windows, quote.ask_max);
-                Outgoing::begin(&self.outgoing_dir(), state)?
-            }
-        };
+        let mut state = State::new(quote.root, quote.code, quote.term_windows, quote.ask_max);
+        if let Some(before) = found {
+            state.resume(before.state);
+        }
+        let mut outgoing = Outgoing::begin(&self.outgoing_dir(), state)?;
         let (plan, store, report) = (quote.plan.clone(), self.parts.store.clone(), report.clone());
         let encoding = tokio::task::spawn_blocking(move || {
             if !outgoing.is_encoded() {
@@ -214,7 +212,13 @@ impl Client {
             outgoing.state.proposed = Some(self.parts.chain.height());
             outgoing.save()?;
             let operations = terms.iter().cloned().map(Operation::Propose).collect();
-            let height = self.parts.wallet.execute(operations).await?;
+            let executed = self.execute(operations).await;
+            if !matches!(executed, Err(WalletError::Wait(_))) {
+                // It stands in a block, or nobody was told of it.
+                outgoing.state.proposed = None;
+                outgoing.save()?;
+            }
+            let height = executed?;
             info!(root = %quote.root, %height, extents = terms.len(), "proposed");
         }
         Ok(())
@@ -256,7 +260,7 @@ impl Client {
         let encoded = outgoing.state.encoded.as_ref().ok_or(StoreError::Encode(EncodeError::Stopped))?;
         let Placed { receipts, left_out } = placed;
         let activation = ActivateDeal { proposal, manifest: encoded.manifest, receipts, left_out };
-        let sent = self.parts.wallet.execute(vec![Operation::ActivateDeal(activation)]).await;
+        let sent = self.execute(vec![Operation::ActivateDeal(activation)]).await;
         let view = self.parts.chain.state();
         if query::deal(&view, deal).is_some() {
             // Also when an activation of before a kill came first and this one failed.

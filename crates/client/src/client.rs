@@ -3,12 +3,16 @@
 use std::collections::HashSet;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-use hpips_chain::{Chain, Wallet};
-use hpips_ledger::query;
+use hpips_chain::{Chain, Wallet, WalletError};
+use hpips_ledger::{Operation, query};
 use hpips_net::{Multiaddr, Net};
 use hpips_store::Store;
-use hpips_types::{AccountId, Cid};
+use hpips_types::{AccountId, Cid, Height};
+
+/// Longest wait for the state of a block that is final already.
+const CAUGHT_UP: Duration = Duration::from_secs(60);
 
 /// What a client is made of.
 #[derive(Clone, Debug)]
@@ -77,6 +81,13 @@ impl Client {
         if !addresses.is_empty() {
             self.parts.net.address_book(provider, addresses).await;
         }
+    }
+
+    /// Executes operations; the finalized state has their effect when it returns.
+    pub(crate) async fn execute(&self, operations: Vec<Operation>) -> Result<Height, WalletError> {
+        let height = self.parts.wallet.execute(operations).await?;
+        self.parts.chain.wait_height(height, CAUGHT_UP).await?;
+        Ok(height)
     }
 
     pub(crate) fn outgoing_dir(&self) -> PathBuf {

@@ -23,7 +23,7 @@ const BUFFER_BYTES: usize = 256 * 1024;
 pub enum EncodeError {
     /// A block or file.
     #[error("cannot encode the object")]
-    Build(#[from] BuildError<PartError>),
+    Build(#[source] Box<BuildError<PartError>>),
     /// The disk.
     #[error("cannot use {}", path.display())]
     Io {
@@ -42,6 +42,12 @@ pub enum EncodeError {
     /// The task was stopped.
     #[error("encoding was stopped")]
     Stopped,
+}
+
+impl From<BuildError<PartError>> for EncodeError {
+    fn from(error: BuildError<PartError>) -> Self {
+        Self::Build(Box::new(error))
+    }
 }
 
 /// Why a part of a piece could not be read or written.

@@ -28,12 +28,9 @@ pub enum ExportError {
     #[error("{} exists: choose another target with -o, or remove it", .0.display())]
     Exists(PathBuf),
     /// A block cannot be had.
-    #[error("cannot get {cid}")]
+    #[error(transparent)]
     Get {
-        /// What was asked for.
-        cid: Cid,
-        /// Why not.
-        #[source]
+        /// Which, and why not.
         source: GetBlockError,
     },
     /// The DAG is not a tree of files.
@@ -77,7 +74,7 @@ impl From<DriveError<GetBlockError>> for ExportError {
     fn from(error: DriveError<GetBlockError>) -> Self {
         match error {
             DriveError::Walk(source) => Self::Walk(source),
-            DriveError::Get(cid, source) => Self::Get { cid, source },
+            DriveError::Get(_, source) => Self::Get { source },
         }
     }
 }

@@ -19,6 +19,7 @@ use hpips_net::{FetchError, Net, Session};
 use hpips_store::Store;
 use hpips_types::{AccountId, Cid, DealId, ShardIndex, SlotIndex, StripeIndex};
 use tokio::runtime::Handle;
+use tokio::sync::Notify;
 use tracing::debug;
 
 use crate::blocks::{BlockGetter, GetBlockError};
@@ -91,7 +92,9 @@ struct Inner {
     rebuilds: tokio::sync::Semaphore,
     stripes: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     state: Mutex<State>,
+    /// Wakes readers when something has left `pending`; `settled` wakes tasks.
     arrived: Condvar,
+    settled: Notify,
     local_bytes: AtomicU64,
     fetched_bytes: AtomicU64,
     rebuilt_bytes: AtomicU64,
@@ -147,6 +150,7 @@ impl NetBlocks {
             stripes: Mutex::default(),
             state: Mutex::new(state),
             arrived: Condvar::new(),
+            settled: Notify::new(),
             local_bytes: AtomicU64::new(0),
             fetched_bytes: AtomicU64::new(0),
             rebuilt_bytes: AtomicU64::new(0),
@@ -390,20 +394,30 @@ impl Inner {
     ) -> Vec<SlotIndex> {
         let map = &self.parts[part].map;
         let slot_of = |shard| hpips_erasure::slot_of(map.code(), stripe, shard);
-        let mut wanted = Vec::new();
+        let mut wanted: Vec<(Cid, Vec<AccountId>)> = Vec::new();
         for shard in sources {
             let holder = self.answering(part, slot_of(*shard));
             wanted.extend(map.blocks(stripe, *shard).iter().map(|entry| (entry.cid, holder.into_iter().collect())));
         }
-        let data_shards = u16::try_from(map.stripe(stripe).data.len()).expect("at most k");
-        // Readers who come now wait for what is fetched here anyway.
-        let _claim = self.claim((0..data_shards).flat_map(|shard| map.blocks(stripe, ShardIndex::new(shard))).map(|e| e.cid));
-        let mut have: HashMap<Cid, Bytes> = {
+        // What others fetch already is waited for, everything else of the stripe is ours from now on: readers who
+        // come now wait for it in turn.
+        let elsewhere: HashSet<Cid> = {
             let state = self.state();
-            wanted.iter().filter_map(|(cid, _)| Some((*cid, state.cache.get(cid)?))).collect()
+            let is_others = |cid: &Cid| state.pending.contains(cid) && !missing.contains(cid);
+            wanted.iter().map(|(cid, _)| *cid).filter(is_others).collect()
         };
-        wanted.retain(|(cid, _): &(Cid, Vec<AccountId>)| !have.contains_key(cid));
-        let fetched = collect(&self.session, wanted, self.options.silence).await;
+        let data_shards = u16::try_from(map.stripe(stripe).data.len()).expect("at most k");
+        let data_shards_all = (0..data_shards).map(ShardIndex::new);
+        let _claim = self.claim(data_shards_all.flat_map(|shard| map.blocks(stripe, shard)).map(|entry| entry.cid));
+        let mut have = self.cached(&wanted);
+        let ours = wanted.iter().filter(|(cid, _)| !have.contains_key(cid) && !elsewhere.contains(cid));
+        let mut fetched = collect(&self.session, ours.cloned().collect(), self.options.silence).await;
+        self.await_others(&elsewhere).await;
+        have.extend(self.cached(&wanted));
+        have.extend(fetched.iter().cloned());
+        let late = wanted.iter().filter(|(cid, _)| elsewhere.contains(cid) && !have.contains_key(cid));
+        let late = collect(&self.session, late.cloned().collect(), self.options.silence).await;
+        fetched.extend(late);
         let is_data = |cid: &Cid| map.locate(cid).is_some_and(|at| at.shard.get() < map.code().k());
         let data = fetched.iter().filter(|(cid, _)| is_data(cid)).cloned().collect();
         self.fetched_bytes.fetch_add(
@@ -442,6 +456,27 @@ impl Inner {
             Err(_) => return sources.iter().map(|shard| slot_of(*shard)).collect(),
         }
         Vec::new()
+    }
+
+    fn cached(&self, wanted: &[(Cid, Vec<AccountId>)]) -> HashMap<Cid, Bytes> {
+        let state = self.state();
+        wanted.iter().filter_map(|(cid, _)| Some((*cid, state.cache.get(cid)?))).collect()
+    }
+
+    /// Waits until nobody fetches these any more, for as long as a holder may be silent.
+    async fn await_others(&self, cids: &HashSet<Cid>) {
+        let waiting = async {
+            loop {
+                let mut settled = std::pin::pin!(self.settled.notified());
+                settled.as_mut().enable();
+                if self.state().pending.is_disjoint(cids) {
+                    return;
+                }
+                settled.await;
+            }
+        };
+        // Whatever is missing afterwards is fetched by the caller.
+        let _ = tokio::time::timeout(self.options.silence, waiting).await;
     }
 
     /// Asks the chain who holds the slots now and knocks at their doors.
@@ -496,7 +531,12 @@ impl Inner {
             });
         }
         drop(state);
+        self.wake();
+    }
+
+    fn wake(&self) {
         self.arrived.notify_all();
+        self.settled.notify_waiters();
     }
 
     fn fail(&self, cids: impl IntoIterator<Item = Cid>, failed: Failed) {
@@ -506,7 +546,7 @@ impl Inner {
             state.failed.insert(cid, failed);
         }
         drop(state);
-        self.arrived.notify_all();
+        self.wake();
     }
 }
 
@@ -523,7 +563,7 @@ impl Drop for Claim<'_> {
             state.pending.remove(cid);
         }
         drop(state);
-        self.inner.arrived.notify_all();
+        self.inner.wake();
     }
 }
 

@@ -72,6 +72,16 @@ impl State {
         }
     }
 
+    /// Takes over what an earlier call did and what holds under the present terms: pieces depend on the code
+    /// only, proposals under way and receipts are told apart by their numbers and heights.
+    pub(crate) fn resume(&mut self, before: Self) {
+        self.proposed = before.proposed;
+        self.receipts = before.receipts;
+        if (self.k, self.n) == (before.k, before.n) {
+            self.encoded = before.encoded;
+        }
+    }
+
     pub(crate) fn code(&self) -> Option<Code> {
         Code::new(self.k, self.n)
     }
@@ -217,6 +227,18 @@ mod tests {
         assert_eq!(Outgoing::all(folder.path()).unwrap(), [root]);
         again.remove().unwrap();
         assert!(Outgoing::find(folder.path(), &root).unwrap().is_none());
+    }
+
+    #[test]
+    fn pieces_of_another_code_are_made_anew() {
+        let mut before = state();
+        before.proposed = Some(Height::new(9));
+        before.encoded = Some(Encoded { manifest: before.root, pieces: Vec::new() });
+        for (k, is_kept) in [(3, true), (2, false)] {
+            let mut now = State::new(before.root, Code::new(k, 6).unwrap(), 80, TokenAmount::new(8));
+            now.resume(before.clone());
+            assert_eq!((now.encoded.is_some(), now.proposed, now.term_windows), (is_kept, before.proposed, 80));
+        }
     }
 
     #[test]

@@ -167,31 +167,30 @@ impl Client {
 
     fn quote_now(&self, root: Cid, mut options: StoreOptions) -> Result<Quote, QuoteError> {
         let begun = Outgoing::find(&self.outgoing_dir(), &root)?;
-        if let Some(begun) = &begun {
-            let terms = &begun.state;
-            options = StoreOptions { code: terms.code(), ask_max: Some(terms.ask_max), ..options };
-            options.term_windows = terms.term_windows;
-        }
         let view = self.parts.chain.state();
+        let me = self.account();
+        let own = stage::own_deals(&view, &me, &root);
+        let binding = stage::binding(&view, &me, &root, begun.as_ref().map(|begun| &begun.state), &own);
+        if let Some(binding) = &binding {
+            options.term_windows = binding.term_windows;
+        }
         let least = self.parts.chain.params().term_windows_min;
         if options.term_windows < least {
             return Err(QuoteError::Term { asked: options.term_windows, least });
         }
         let blocks = list_blocks(&self.parts.store, root)?;
-        let me = self.account();
         let content: u64 = blocks.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
-        let own = stage::own_deals(&view, &me, &root);
         let deals = if stage::covers(&own, content) { own.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
-        let fitted = match options.code.filter(|_| begun.is_some() || !deals.is_empty()) {
+        let fitted = match &binding {
             // Providers may have come or gone since: what was begun stays as it was cut.
-            Some(code) => as_begun(code, root, &blocks, options.ask_max)?,
-            None if !deals.is_empty() => {
-                let code = own.first().and_then(|(_, deal)| Code::new(deal.k, deal.n));
-                as_begun(code.expect("a deal has a code"), root, &blocks, own.first().map(|(_, deal)| deal.ask_max))?
+            Some(binding) => {
+                let plan = hpips_erasure::plan(binding.code, root, &[], blocks.iter().copied())?;
+                Fitted { plan, ask_max: binding.ask_max, operators: u64::from(binding.code.n()) }
             }
             None => fit(&view, self.parts.chain.params(), root, &blocks, &options)?,
         };
-        Ok(self.priced(&view, fitted, options.term_windows, deals, begun.is_some()))
+        let is_resumed = binding.is_some();
+        Ok(self.priced(&view, fitted, options.term_windows, deals, is_resumed))
     }
 
     fn priced(
@@ -242,10 +241,4 @@ impl Client {
             deposited,
         }
     }
-}
-
-fn as_begun(code: Code, root: Cid, blocks: &[(Cid, u32)], ask_max: Option<TokenAmount>) -> Result<Fitted, QuoteError> {
-    let plan = hpips_erasure::plan(code, root, &[], blocks.iter().copied())?;
-    let ask_max = ask_max.unwrap_or(TokenAmount::new(1));
-    Ok(Fitted { plan, ask_max, operators: u64::from(code.n()) })
 }

@@ -14,12 +14,9 @@ use crate::export::walk;
 #[derive(Debug, thiserror::Error)]
 pub enum ReadError {
     /// A block cannot be had.
-    #[error("cannot get {cid}")]
+    #[error(transparent)]
     Get {
-        /// The block.
-        cid: Cid,
-        /// Why not.
-        #[source]
+        /// Which, and why not.
         source: GetBlockError,
     },
     /// It is not what was asked for: no file, no directory, no such name.
@@ -34,7 +31,7 @@ impl From<DriveError<GetBlockError>> for ReadError {
     fn from(error: DriveError<GetBlockError>) -> Self {
         match error {
             DriveError::Walk(source) => Self::Walk(source),
-            DriveError::Get(cid, source) => Self::Get { cid, source },
+            DriveError::Get(_, source) => Self::Get { source },
         }
     }
 }

@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::{StreamExt, stream};
 use hpips_erasure::StripeMap;
 use hpips_erasure::manifest::{ReadError, read_index, read_manifest};
 use hpips_ledger::rows::DrawRow;
@@ -13,6 +12,7 @@ use hpips_net::bulk::Outboard;
 use hpips_net::piece::{self, NamedBlock};
 use hpips_types::{AccountId, Cid, Code, ExtentIndex, ProposalId, SlotIndex};
 use serde_bytes::ByteBuf;
+use tokio::task::JoinSet;
 use tracing::{debug, info};
 
 use crate::add::StoreError;
@@ -134,15 +134,22 @@ impl Slots<'_> {
         beside: &Arc<Vec<NamedBlock>>,
         report: &Reporter,
     ) -> Result<Vec<(usize, UploadError)>, StoreError> {
-        let mut orders = Vec::new();
-        for slot in missing {
-            orders.push((*slot, draw.holders[*slot].provider, self.order(outgoing, *slot, beside)?));
+        let mut waiting = Vec::new();
+        for slot in missing.iter().rev() {
+            waiting.push((*slot, draw.holders[*slot].provider, self.order(outgoing, *slot, beside)?));
         }
-        let mut uploads = stream::iter(orders)
-            .map(|(slot, holder, order)| async move { (slot, self.attempt(holder, order).await) })
-            .buffer_unordered(UPLOADS);
+        // Tasks of their own: bytes move while commitments are waited for here. Dropping the set stops them.
+        let mut uploads = JoinSet::new();
         let mut failed = Vec::new();
-        while let Some((slot, outcome)) = uploads.next().await {
+        loop {
+            while uploads.len() < UPLOADS
+                && let Some((slot, holder, order)) = waiting.pop()
+            {
+                let client = self.client.clone();
+                uploads.spawn(async move { (slot, attempt(&client, holder, order).await) });
+            }
+            let Some(ended) = uploads.join_next().await else { return Ok(failed) };
+            let (slot, outcome) = ended.map_err(|_| StoreError::Encode(EncodeError::Stopped))?;
             let outcome = match outcome {
                 Ok(signed) if commitments.of(outgoing, self.extent, slot).await? == signed.receipt.comm_p => Ok(signed),
                 Ok(_) => Err(UploadError::Commitment),
@@ -161,7 +168,6 @@ impl Slots<'_> {
                 Err(error) => failed.push((slot, error)),
             }
         }
-        Ok(failed)
     }
 
     fn order(&self, outgoing: &Outgoing, slot: usize, beside: &Arc<Vec<NamedBlock>>) -> Result<PendingOrder, StoreError> {
@@ -177,26 +183,6 @@ impl Slots<'_> {
             beside: Arc::clone(beside),
             path: outgoing.piece(self.extent, slot),
         })
-    }
-
-    /// Tries a holder until it has signed, refused for good, or was silent too often.
-    async fn attempt(&self, holder: AccountId, order: PendingOrder) -> Result<SignedReceipt, AttemptError> {
-        let order = order.hashed().await?;
-        self.client.introduce(holder).await;
-        let mut wait = BACKOFF;
-        for attempt in 1.. {
-            let error = match upload(&self.client.parts.net, holder, &order).await {
-                Ok(signed) => return Ok(signed),
-                Err(error) => error,
-            };
-            debug!(%holder, slot = %order.slot, attempt, %error, "upload failed");
-            if attempt == ATTEMPTS || !error.is_transient() {
-                return Err(AttemptError::Upload(error));
-            }
-            tokio::time::sleep(wait).await;
-            wait *= 2;
-        }
-        unreachable!("attempts are counted")
     }
 
     /// Puts another provider into a slot, or leaves it out.
@@ -235,7 +221,7 @@ impl Slots<'_> {
     /// `false` when nobody is left who could take the slot.
     async fn replace(&self, slot: usize, refusal: Option<SignedRefusal>) -> Result<bool, StoreError> {
         let operation = Operation::Replace { proposal: self.proposal, slot: slot_index(slot), refusal };
-        match self.client.parts.wallet.execute(vec![operation]).await {
+        match self.client.execute(vec![operation]).await {
             Ok(_) => Ok(true),
             Err(error) if matches!(error.failure(), Some(Failure::NoCandidate | Failure::LeftOut)) => Ok(false),
             Err(error) => Err(error.into()),
@@ -301,6 +287,26 @@ fn list_beside(store: &hpips_store::Store, cid: Cid, extent: usize) -> Result<Ve
         blocks.push(block);
     }
     Ok(blocks)
+}
+
+/// Tries a holder until it has signed, refused for good, or was silent too often.
+async fn attempt(client: &Client, holder: AccountId, order: PendingOrder) -> Result<SignedReceipt, AttemptError> {
+    let order = order.hashed().await?;
+    client.introduce(holder).await;
+    let mut wait = BACKOFF;
+    for attempt in 1.. {
+        let error = match upload(&client.parts.net, holder, &order).await {
+            Ok(signed) => return Ok(signed),
+            Err(error) => error,
+        };
+        debug!(%holder, slot = %order.slot, attempt, %error, "upload failed");
+        if attempt == ATTEMPTS || !error.is_transient() {
+            return Err(AttemptError::Upload(error));
+        }
+        tokio::time::sleep(wait).await;
+        wait *= 2;
+    }
+    unreachable!("attempts are counted")
 }
 
 /// An order whose outboard is not computed yet: fifty of them would fill memory.

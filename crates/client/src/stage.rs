@@ -2,7 +2,9 @@
 
 use hpips_ledger::rows::{Deal, ProposalRow};
 use hpips_ledger::{Propose, StateView, query};
-use hpips_types::{AccountId, Cid, DealId, Height, ProposalId};
+use hpips_types::{AccountId, Cid, Code, DealId, Height, ProposalId, TokenAmount};
+
+use crate::outgoing::State;
 
 /// Blocks after which a transaction that nobody took can no longer come into a block.
 const EXPIRY_BLOCKS: u64 = 64;
@@ -53,6 +55,41 @@ pub(crate) fn own_proposal(
     proposals.filter_map(|id| Some((id, query::proposal(view, id)?))).find(|(_, row)| row.terms == *terms)
 }
 
+/// Terms that an earlier call has fixed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Binding {
+    pub(crate) code: Code,
+    pub(crate) ask_max: TokenAmount,
+    pub(crate) term_windows: u64,
+}
+
+/// The terms that hold for a root whatever is asked now: those of an open proposal, of one that may still come
+/// into a block, or of deals. Anything else could pay twice. `None` when nothing is at stake.
+pub(crate) fn binding(
+    view: &dyn StateView,
+    me: &AccountId,
+    root: &Cid,
+    begun: Option<&State>,
+    own: &[(DealId, Deal)],
+) -> Option<Binding> {
+    let proposals = query::proposals_of(view, me).into_iter().filter_map(|id| query::proposal(view, id));
+    let open = proposals.map(|row| row.terms).find(|terms| terms.root == *root);
+    binding_of(open.as_ref(), begun, own, query::head(view).height)
+}
+
+fn binding_of(open: Option<&Propose>, begun: Option<&State>, own: &[(DealId, Deal)], now: Height) -> Option<Binding> {
+    let of = |k, n, ask_max, term_windows| Some(Binding { code: Code::new(k, n)?, ask_max, term_windows });
+    if let Some(terms) = open {
+        return of(terms.k, terms.n, terms.ask_max, terms.term_windows);
+    }
+    // After the first deal of several the check-point knows the ceiling best.
+    if let Some(state) = begun.filter(|state| !own.is_empty() || may_still_come(state.proposed, now)) {
+        return of(state.k, state.n, state.ask_max, state.term_windows);
+    }
+    let (_, deal) = own.first()?;
+    of(deal.k, deal.n, deal.ask_max, deal.term_windows)
+}
+
 /// How far an extent is.
 pub(crate) fn standing(view: &dyn StateView, me: &AccountId, terms: &Propose) -> Standing {
     let deals = own_deals(view, me, &terms.root);
@@ -80,7 +117,7 @@ pub(crate) fn may_still_come(proposed: Option<Height>, now: Height) -> bool {
 #[cfg(test)]
 mod tests {
     use hpips_ledger::rows::DrawRow;
-    use hpips_types::{ExtentIndex, TokenAmount};
+    use hpips_types::ExtentIndex;
 
     use super::*;
 
@@ -160,6 +197,25 @@ mod tests {
             (vec![deal(0, (3, 6), 60), deal(1, (2, 4), 40)], false),
         ] {
             assert_eq!(covers(&deals, 100), expected, "{deals:?}");
+        }
+    }
+
+    #[test]
+    fn what_was_begun_keeps_its_terms() {
+        let code = |k, n| Code::new(k, n).unwrap();
+        let mut begun = State::new(root(), code(2, 4), 9, TokenAmount::new(3));
+        begun.proposed = Some(Height::new(100));
+        let deals = [deal(0, (5, 9), 10)];
+        for (open, begun, own, now, expected) in [
+            (None, None, &deals[..0], 5, None),
+            (Some(terms()), Some(&begun), &deals[..], 5, Some(code(3, 6))),
+            (None, Some(&begun), &deals[..0], 120, Some(code(2, 4))),
+            (None, Some(&begun), &deals[..0], 200, None),
+            (None, Some(&begun), &deals[..], 200, Some(code(2, 4))),
+            (None, None, &deals[..], 200, Some(code(5, 9))),
+        ] {
+            let found = binding_of(open.as_ref(), begun, own, Height::new(now));
+            assert_eq!(found.map(|found| found.code), expected, "{now}");
         }
     }
 

@@ -119,7 +119,7 @@ impl Client {
         let ids: Vec<DealId> = deals.into_iter().map(|(id, _)| id).collect();
         for some in ids.chunks(hpips_ledger::OPERATIONS_MAX) {
             let operations = some.iter().map(|deal| Operation::EndDeal { deal: *deal }).collect();
-            self.parts.wallet.execute(operations).await?;
+            self.execute(operations).await?;
         }
         Ok(ids)
     }
