@@ -1,6 +1,6 @@
 //! The client's road: files become blocks, blocks an object, the object a deal; and back.
 //!
-//! Read [`add`] first: it is the road of DESIGN 1, step by step. [`import`] and [`export`] are the local
+//! Read [`add`] first: it is the road of DESIGN 1, step by step. [`mod@import`] and [`mod@export`] are the local
 //! ends of it and need neither network nor chain; they are what `hpips add --local`, `get` and `cat` use on a
 //! repo without a daemon.
 //!
