@@ -16,6 +16,14 @@ use crate::tables;
 /// longer than any batch or rebuilt piece waits for its proofs.
 pub(crate) const OPENING_WINDOWS: u64 = 32;
 
+/// What one beacon draws at most: each draw looks at every provider.
+pub(crate) const WAITING_MAX: usize = 64;
+/// Openings ahead that a draw may wait for.
+const OPENINGS_AHEAD: u64 = 64;
+/// What one height does at most of what falls due; the rest is done at the next. Deals can be made to end
+/// together, and each ends with all its slots.
+const DUES_MAX: usize = 256;
+
 /// The height at which a day closes: one window after its last windows opened, when all of them are settled.
 pub(crate) fn day_closes(params: &NetworkParams, day: DayIndex) -> Height {
     Height::new((day.get() + 1) * params.day_windows * params.window_blocks + params.window_blocks)
@@ -83,14 +91,21 @@ impl Exec<'_> {
         Ok(())
     }
 
-    /// Puts something to be drawn by the first beacon that nobody can know yet.
-    pub(crate) fn wait_for_beacon(&mut self, waiting: Waiting) -> Height {
-        let height = self.opening_from(self.height);
-        let key = tables::opening(height);
-        let mut opening: Opening = self.state.read(&key).unwrap_or_default();
-        opening.waiting.push(waiting);
-        self.state.put(key, &opening);
-        height
+    /// Puts something to be drawn by the first beacon that nobody can know yet and that has not its share of
+    /// draws already; `None` where so many wait that the sender should try again later.
+    pub(crate) fn wait_for_beacon(&mut self, waiting: Waiting) -> Option<Height> {
+        let (first, step) = (self.opening_from(self.height), self.params().offset_blocks);
+        for ahead in 0..OPENINGS_AHEAD {
+            let height = first.plus(ahead * step);
+            let key = tables::opening(height);
+            let mut opening: Opening = self.state.read(&key).unwrap_or_default();
+            if opening.waiting.len() < WAITING_MAX {
+                opening.waiting.push(waiting);
+                self.state.put(key, &opening);
+                return Some(height);
+            }
+        }
+        None
     }
 
     /// Has something done at a height to come.
@@ -118,8 +133,14 @@ impl Exec<'_> {
             self.close_day(closing);
         }
         let key = tables::calendar(self.height);
-        if let Some(dues) = self.state.read::<Vec<Due>>(&key) {
+        if let Some(mut dues) = self.state.read::<Vec<Due>>(&key) {
             self.state.delete(key);
+            let mut later = dues.split_off(dues.len().min(DUES_MAX));
+            if !later.is_empty() {
+                let next = tables::calendar(self.height.next());
+                later.extend(self.state.read::<Vec<Due>>(&next).unwrap_or_default());
+                self.state.put(next, &later);
+            }
             for due in dues {
                 self.meet(due);
             }

@@ -323,7 +323,7 @@ impl Exec<'_> {
         for index in Self::slot_indices(&deal) {
             let Some((_, slot)) = self.deal_and_slot(id, index) else { continue };
             if let SlotState::Held { provider, record, offset } = slot.state {
-                self.remove_piece(&provider, record, offset);
+                self.remove_pieces(&provider, &[(record, offset)]);
                 self.release(&provider, slot.bytes);
             }
             self.state.delete(tables::slot(id, index));

@@ -36,9 +36,8 @@ impl Exec<'_> {
     /// Takes the slots of a set that missed too many windows in a row.
     fn judge_row(&mut self, set: SetId, missed_in_row: u64) {
         if missed_in_row >= self.params().fault_second_windows {
-            for (deal, slot) in self.judged_slots(set) {
-                self.lose_slot(deal, slot, LossReason::MissedInRow(missed_in_row));
-            }
+            let slots = self.judged_slots(set);
+            self.lose_slots(set, &slots, LossReason::MissedInRow(missed_in_row));
         }
     }
 
@@ -60,9 +59,8 @@ impl Exec<'_> {
         let proven: u64 = row.days.iter().map(|day| day.proven).sum();
         let due: u64 = row.days.iter().map(|day| day.due).sum();
         if proven * 5 < due * 4 {
-            for (deal, slot) in self.judged_slots(set) {
-                self.lose_slot(deal, slot, LossReason::MissedShare { proven, due });
-            }
+            let slots = self.judged_slots(set);
+            self.lose_slots(set, &slots, LossReason::MissedShare { proven, due });
         }
     }
 
@@ -86,17 +84,14 @@ impl Exec<'_> {
         self.state.emit(Event::Fined { provider, deal, slot: index, amount, reason });
     }
 
-    /// Ends a holder's tenure: it is paid for what it proved, its piece leaves the bundle, its space is free
-    /// again. The collateral is still in the slot.
+    /// Ends a holder's tenure: it is paid for what it proved, its space is free again. The collateral is still
+    /// in the slot, the piece still in its bundle.
     pub(crate) fn end_tenure(&mut self, deal: &Deal, slot: &mut Slot) {
-        let (SlotState::Held { provider, record, offset }
-        | SlotState::Entering { provider, record, offset, .. }) = slot.state
-        else {
+        let (SlotState::Held { provider, .. } | SlotState::Entering { provider, .. }) = slot.state else {
             return;
         };
         let set = bundle_set(&provider);
         self.pay_tenure(deal, slot, set);
-        self.remove_piece(&provider, record, offset);
         self.release(&provider, slot.bytes);
     }
 
@@ -110,14 +105,30 @@ impl Exec<'_> {
         self.book_revenue(set, due);
     }
 
-    /// A holder loses its slot. What is left of its collateral pays the repair; if it declared the loss itself,
-    /// what the repair does not need returns to it.
-    pub(crate) fn lose_slot(&mut self, deal: DealId, index: SlotIndex, reason: LossReason) {
-        let Some((mut row, mut slot)) = self.deal_and_slot(deal, index) else { return };
-        if row.deleted.is_some() {
-            return;
+    /// A set's provider loses slots.
+    fn lose_slots(&mut self, set: SetId, slots: &[(DealId, SlotIndex)], reason: LossReason) {
+        let place = |(deal, index): &(DealId, SlotIndex)| match self.deal_and_slot(*deal, *index)?.1.state {
+            SlotState::Held { record, offset, .. } => Some((record, offset)),
+            _ => None,
+        };
+        let places: Vec<(RecordIndex, u32)> = slots.iter().filter_map(place).collect();
+        self.remove_pieces(&set.provider, &places);
+        for (deal, index) in slots {
+            self.lose_slot(*deal, *index, reason);
         }
+    }
+
+    /// A holder loses its slot, whose piece has left its bundle. What is left of its collateral pays the repair; if it declared the loss itself,
+    /// what the repair does not need returns to it.
+    fn lose_slot(&mut self, deal: DealId, index: SlotIndex, reason: LossReason) {
+        let Some((mut row, mut slot)) = self.deal_and_slot(deal, index) else { return };
         let Some(provider) = slot.state.provider() else { return };
+        if row.deleted.is_some() {
+            // Nothing is owed for it and nothing is at stake any more.
+            self.end_tenure(&row, &mut slot);
+            slot.state = SlotState::Closed {};
+            return self.put_slot(deal, index, &slot);
+        }
         let was_held = matches!(slot.state, SlotState::Held { .. });
         if !was_held {
             return self.fail_repair(deal, index);
@@ -161,10 +172,11 @@ impl Exec<'_> {
             if place.record == Record::Empty && place.owners.is_empty() {
                 return Err(Failure::Unknown);
             }
-            for owner in &place.owners {
-                self.fine(owner.deal, owner.slot, FineReason::DeclaredLost);
-                self.lose_slot(owner.deal, owner.slot, LossReason::DeclaredLost);
+            let slots: Vec<_> = place.owners.iter().map(|owner| (owner.deal, owner.slot)).collect();
+            for (deal, slot) in &slots {
+                self.fine(*deal, *slot, FineReason::DeclaredLost);
             }
+            self.lose_slots(set, &slots, LossReason::DeclaredLost);
             if matches!(place.record, Record::Sealed { .. }) {
                 sealed += self.params().sector_bytes();
                 let mut now = self.records_row(set);

@@ -45,6 +45,10 @@ impl Exec<'_> {
         {
             set_row.is_dirty = true;
             self.put_set(set, &set_row);
+            if set_row.version == 0 {
+                // Its first records: from here on its windows open. A set that was only announced has none.
+                self.enter_ring(set, set_row.offset);
+            }
         }
     }
 
@@ -106,14 +110,20 @@ impl Exec<'_> {
         Err(Failure::Full)
     }
 
-    /// Takes a piece out of its bundle; the next opening no longer challenges it.
-    pub(crate) fn remove_piece(&mut self, provider: &AccountId, record: RecordIndex, offset: u32) {
+    /// Takes pieces out of their bundles; the next opening no longer challenges them. One call for many: the
+    /// row is as long as the provider has pieces.
+    pub(crate) fn remove_pieces(&mut self, provider: &AccountId, pieces: &[(RecordIndex, u32)]) {
+        if pieces.is_empty() {
+            return;
+        }
         let set = bundle_set(provider);
         let mut row = self.records_row(set);
-        let place = &mut row.places[usize::from(record.get())];
-        place.bundle.remove(offset).expect("a slot's place holds its piece");
-        place.owners.retain(|owner| owner.offset != offset);
-        place.is_dirty = true;
+        for (record, offset) in pieces {
+            let place = &mut row.places[usize::from(record.get())];
+            place.bundle.remove(*offset).expect("a slot's place holds its piece");
+            place.owners.retain(|owner| owner.offset != *offset);
+            place.is_dirty = true;
+        }
         self.put_records(set, &row);
     }
 
@@ -122,6 +132,7 @@ impl Exec<'_> {
         let billed = billed_bytes(self.params(), bytes);
         let mut pledge = self.pledge_row(provider).expect("only providers hold slots");
         pledge.used_bytes += billed;
+        pledge.slots += 1;
         self.put_pledge(provider, &pledge);
     }
 
@@ -130,6 +141,7 @@ impl Exec<'_> {
         let billed = billed_bytes(self.params(), bytes);
         let mut pledge = self.pledge_row(provider).expect("only providers hold slots");
         pledge.used_bytes -= billed;
+        pledge.slots -= 1;
         self.put_pledge(provider, &pledge);
     }
 }

@@ -20,18 +20,13 @@ impl Exec<'_> {
             return Err(Failure::Range);
         }
         let old = self.pledge_row(from);
-        if old.as_ref().is_none_or(|old| old.is_leaving) {
-            let mut listed: Vec<AccountId> = self.state.read(&tables::providers()).unwrap_or_default();
-            let at = listed.binary_search(from).expect_err("only standing pledges are listed");
-            listed.insert(at, *from);
-            self.state.put(tables::providers(), &listed);
-        }
         let row = match old {
             Some(old) => PledgeRow { terms: terms.clone(), is_leaving: false, ..old },
             None => PledgeRow {
                 terms: terms.clone(),
                 sealed_bytes: 0,
                 used_bytes: 0,
+                slots: 0,
                 locked: TokenAmount::ZERO,
                 sets: 0,
                 next_batch: 0,
@@ -43,6 +38,16 @@ impl Exec<'_> {
         self.put_pledge(from, &row);
         self.state.emit(Event::Pledged { provider: *from });
         Ok(())
+    }
+
+    /// Makes a provider one that draws look at: once it has proven sealed space. A pledge alone costs nothing
+    /// and holds nothing, so a list of pledges could be made as long as one likes.
+    pub(crate) fn list_provider(&mut self, provider: &AccountId) {
+        let mut listed: Vec<AccountId> = self.state.read(&tables::providers()).unwrap_or_default();
+        if let Err(at) = listed.binary_search(provider) {
+            listed.insert(at, *provider);
+            self.state.put(tables::providers(), &listed);
+        }
     }
 
     /// `Operation::Unpledge`.
@@ -57,13 +62,17 @@ impl Exec<'_> {
         for number in 0..row.sets {
             let set = SetId { provider: *from, number };
             let mut records = self.records_row(set);
+            let mut has_sealed = false;
             for place in &mut records.places {
                 if matches!(place.record, Record::Sealed { .. }) {
                     place.record = Record::Empty;
                     place.is_dirty = true;
+                    has_sealed = true;
                 }
             }
-            self.put_records(set, &records);
+            if has_sealed {
+                self.put_records(set, &records);
+            }
         }
         self.state.emit(Event::Unpledged { provider: *from });
         Ok(())

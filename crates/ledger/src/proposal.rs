@@ -25,6 +25,8 @@ const REPAIR_WINDOWS: u64 = 24;
 const COLLATERAL_DAYS: u64 = 14;
 /// Proposals and deals of one client at most, a bound on the row that lists them.
 pub(crate) const CLIENT_DEALS_MAX: usize = 4_096;
+/// Slots of one provider at most: its row of records, which lists them, stays below half a megabyte.
+const PROVIDER_SLOTS_MAX: u32 = 4_096;
 /// Longest term, windows: ten years of hours.
 pub(crate) const TERM_WINDOWS_MAX: u64 = 87_600;
 
@@ -99,6 +101,9 @@ fn capacity(
 ) -> Option<(PledgeRow, u64, TokenAmount)> {
     let pledge: PledgeRow = read(view, &tables::pledge(provider))?;
     let set: SetRow = read(view, &tables::set(bundle_set(provider)))?;
+    if pledge.slots >= PROVIDER_SLOTS_MAX {
+        return None;
+    }
     if pledge.is_leaving || pledge.closed_until > head.height || set.debt.is_some() || set.missed_in_row > 0 {
         return None;
     }
@@ -197,7 +202,7 @@ impl Exec<'_> {
         self.debit(from, deposit)?;
         let id = self.head.next_proposal;
         self.head.next_proposal = id.next();
-        let opening = self.wait_for_beacon(Waiting::Proposal(id));
+        let opening = self.wait_for_beacon(Waiting::Proposal(id)).ok_or(Failure::Full)?;
         let row = ProposalRow { client: *from, terms: terms.clone(), deposit, opening, draw: None };
         self.state.put(tables::proposal(id), &row);
         let mut listed: Vec<ProposalId> = self.state.read(&tables::client(from)).unwrap_or_default();

@@ -98,7 +98,7 @@ pub fn pledge(view: &dyn StateView, provider: &AccountId) -> Option<PledgeRow> {
     read(view, &tables::pledge(provider))
 }
 
-/// All who pledged and did not take it back.
+/// All who proved sealed space and did not take their pledge back.
 pub fn providers(view: &dyn StateView) -> Vec<AccountId> {
     read(view, &tables::providers()).unwrap_or_default()
 }

@@ -32,9 +32,12 @@ impl Exec<'_> {
         if deal.deleted.is_some() || deal.is_offering || !is_due {
             return;
         }
+        if self.wait_for_beacon(Waiting::Repair(id)).is_none() {
+            let again = self.height.plus(self.day_blocks());
+            return self.schedule(again, Due::Offer(id));
+        }
         deal.is_offering = true;
         self.put_deal(id, &deal);
-        self.wait_for_beacon(Waiting::Repair(id));
     }
 
     /// Slots that found nobody, or whose beacon never came, are offered again.
@@ -255,8 +258,9 @@ impl Exec<'_> {
                 self.release(&provider, slot.bytes);
                 provider
             }
-            SlotState::Entering { provider, version, .. } => {
+            SlotState::Entering { provider, record, offset, version, .. } => {
                 self.end_tenure(&deal, &mut slot);
+                self.remove_pieces(&provider, &[(record, offset)]);
                 self.leave_entry(bundle_set(&provider), version);
                 let stake = core::mem::take(&mut slot.collateral);
                 self.put_slot(id, index, &slot);

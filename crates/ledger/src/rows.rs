@@ -166,6 +166,8 @@ pub struct PledgeRow {
     pub sealed_bytes: u64,
     /// Billed bytes of slots held or reserved.
     pub used_bytes: u64,
+    /// Slots held or reserved.
+    pub slots: u32,
     /// Collateral locked in slots and proposals, of those that still are.
     pub locked: TokenAmount,
     /// Sets there are.

@@ -62,7 +62,6 @@ impl Exec<'_> {
             let offset = offset(set, self.params().window_blocks, self.params().offset_blocks);
             let row = SetRow { offset, ..SetRow::default() };
             self.put_set(set, &row);
-            self.enter_ring(set, offset);
         }
         self.put_pledge(from, &pledge);
         let seed = self.opening_from(self.height.plus(self.params().activation_seed_blocks));
@@ -104,6 +103,9 @@ impl Exec<'_> {
         }
         self.put_records(row.set, &set);
         let bytes = count * self.params().sector_bytes();
+        if pledge.sealed_bytes == 0 {
+            self.list_provider(from);
+        }
         pledge.sealed_bytes += bytes;
         self.put_pledge(from, &pledge);
         self.state.delete(key);

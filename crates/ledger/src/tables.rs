@@ -59,7 +59,7 @@ pub(crate) fn pledge(provider: &AccountId) -> Key {
     row(b"pledge-1/", &[provider.as_bytes()])
 }
 
-/// All accounts that pledged and did not take it back.
+/// All accounts that proved sealed space and did not take their pledge back, ascending.
 pub(crate) fn providers() -> Key {
     b"providers-1".to_vec()
 }

@@ -6,6 +6,7 @@ mod deals;
 mod economy;
 mod faults;
 mod formats;
+mod hostile;
 mod lane;
 mod random;
 mod transactions;
