@@ -96,9 +96,7 @@ pub(crate) struct Shared {
     pub(crate) dir: PathBuf,
     pub(crate) reserve_bytes: u64,
     pub(crate) pieces: Pieces,
-    /// Which piece lies, or lay, at a place of a bundle: windows are proven as they opened, also when a piece
-    /// has left its bundle since.
-    placements: Mutex<BTreeMap<Place, PieceId>>,
+    placements: Mutex<Placements>,
     sectors: Mutex<Sectors>,
     status: Mutex<Status>,
     pub(crate) stop: watch::Sender<bool>,
@@ -107,24 +105,53 @@ pub(crate) struct Shared {
 /// A place of a bundle of set 0: record, first leaf, bytes.
 pub(crate) type Place = (RecordIndex, u32, u64);
 
+/// Which pieces lie, or lay, at the places of bundles: windows are proven as they opened, also when a piece has
+/// left its bundle since, and another of the same size has taken its place.
+#[derive(Debug, Default)]
+pub(crate) struct Placements(BTreeMap<Place, Vec<PieceId>>);
+
+impl Placements {
+    /// Notes where a piece lies now.
+    pub(crate) fn note(&mut self, place: Place, id: PieceId) {
+        let ids = self.0.entry(place).or_default();
+        if ids.last() != Some(&id) {
+            ids.retain(|other| *other != id);
+            ids.push(id);
+        }
+    }
+
+    /// The pieces that lay at a place, the last one first.
+    pub(crate) fn at(&self, place: Place) -> Vec<PieceId> {
+        self.0.get(&place).map(|ids| ids.iter().rev().copied().collect()).unwrap_or_default()
+    }
+
+    /// Forgets a piece that is deleted.
+    pub(crate) fn forget(&mut self, id: PieceId) {
+        self.0.retain(|_, ids| {
+            ids.retain(|other| *other != id);
+            !ids.is_empty()
+        });
+    }
+}
+
 impl Shared {
     /// Learns from a state where pieces lie.
     pub(crate) fn remember(&self, held: &[HeldPiece]) {
         let mut placements = self.placements.lock().unwrap_or_else(PoisonError::into_inner);
         for piece in held {
             let id = PieceId { deal: piece.deal, slot: piece.slot };
-            placements.insert((piece.record, piece.offset, piece.bytes), id);
+            placements.note((piece.record, piece.offset, piece.bytes), id);
         }
     }
 
-    /// The piece at a place.
-    pub(crate) fn placed(&self, place: Place) -> Option<PieceId> {
-        self.placements.lock().unwrap_or_else(PoisonError::into_inner).get(&place).copied()
+    /// The pieces that lay at a place, the last one first.
+    pub(crate) fn placed(&self, place: Place) -> Vec<PieceId> {
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner).at(place)
     }
 
     /// Forgets the places of a piece that is deleted.
     pub(crate) fn forget(&self, id: PieceId) {
-        self.placements.lock().unwrap_or_else(PoisonError::into_inner).retain(|_, placed| *placed != id);
+        self.placements.lock().unwrap_or_else(PoisonError::into_inner).forget(id);
     }
 
     pub(crate) fn sectors(&self) -> MutexGuard<'_, Sectors> {

@@ -1,6 +1,7 @@
 //! Takes pieces from clients: checks the proposal, receives, verifies, signs.
 
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hpips_erasure::manifest::{read_index, read_manifest};
@@ -17,11 +18,15 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
-use crate::pieces::{Meta, PieceId};
+use crate::pieces::{Meta, Piece, PieceId};
 use crate::provider::Shared;
 
 /// Uploads at once; more wait.
 const UPLOADS: usize = 16;
+/// Conversations at once: those that have not shown yet that they may upload must not keep out those that may.
+const CONVERSATIONS: usize = 256;
+/// Conversations of one peer at once.
+const PER_PEER: usize = 16;
 /// Time for a request to arrive.
 const REQUEST: Duration = Duration::from_secs(20);
 /// Longest wait for a block that the client has seen and we have not.
@@ -31,7 +36,8 @@ const STAGED_PART: u64 = 20;
 
 /// Runs until the provider stops.
 pub(crate) async fn run(shared: Arc<Shared>, mut incoming: Incoming) {
-    let slots = Arc::new(Semaphore::new(UPLOADS));
+    let slots = Arc::new(Semaphore::new(CONVERSATIONS));
+    let desk = Arc::new(Desk::default());
     let mut stop = shared.stop.subscribe();
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
@@ -42,13 +48,80 @@ pub(crate) async fn run(shared: Arc<Shared>, mut incoming: Incoming) {
             },
             _ = stop.wait_for(|stop| *stop) => return,
         };
+        let Some(seat) = Seat::take(&desk, from) else {
+            debug!(%from, "peer talks too much at once");
+            continue;
+        };
         let shared = Arc::clone(&shared);
         tokio::spawn(async move {
-            if let Err(error) = converse(&shared, from, stream).await {
+            if let Err(error) = converse(&shared, &seat, from, stream).await {
                 debug!(%from, %error, "conversation about a piece ended");
             }
             drop(slot);
         });
+    }
+}
+
+/// Who talks to us, and which pieces are on their way.
+struct Desk {
+    uploads: Semaphore,
+    talking: Mutex<BTreeMap<AccountId, usize>>,
+    arriving: Mutex<BTreeSet<PieceId>>,
+}
+
+impl Default for Desk {
+    fn default() -> Self {
+        Self { uploads: Semaphore::new(UPLOADS), talking: Mutex::default(), arriving: Mutex::default() }
+    }
+}
+
+/// One conversation; given up when dropped.
+struct Seat {
+    desk: Arc<Desk>,
+    peer: AccountId,
+}
+
+impl Seat {
+    fn take(desk: &Arc<Desk>, peer: AccountId) -> Option<Self> {
+        let mut talking = desk.talking.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = talking.entry(peer).or_default();
+        *count += 1;
+        if *count > PER_PEER {
+            *count -= 1;
+            return None;
+        }
+        Some(Self { desk: Arc::clone(desk), peer })
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let mut talking = self.desk.talking.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = talking.get_mut(&self.peer) {
+            *count -= 1;
+            if *count == 0 {
+                talking.remove(&self.peer);
+            }
+        }
+    }
+}
+
+/// The only upload of a piece; others are turned away until it is dropped.
+struct Arriving {
+    desk: Arc<Desk>,
+    id: PieceId,
+}
+
+impl Arriving {
+    fn begin(desk: &Arc<Desk>, id: PieceId) -> Option<Self> {
+        let mut arriving = desk.arriving.lock().unwrap_or_else(PoisonError::into_inner);
+        arriving.insert(id).then(|| Self { desk: Arc::clone(desk), id })
+    }
+}
+
+impl Drop for Arriving {
+    fn drop(&mut self) {
+        self.desk.arriving.lock().unwrap_or_else(PoisonError::into_inner).remove(&self.id);
     }
 }
 
@@ -64,16 +137,21 @@ fn no(code: RefusalCode, reason: impl Into<String>) -> No {
 
 async fn converse(
     shared: &Arc<Shared>,
+    seat: &Seat,
     from: AccountId,
     mut stream: Stream,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let request = timeout(REQUEST, piece::receive::<_, Request>(&mut stream)).await??;
+    // Lives until the piece is complete or given up.
+    let mut arriving = None;
     let reply = match request {
-        Request::Upload(upload) => match admit(shared, from, &upload).await {
-            Ok(layout) => {
+        Request::Upload(upload) => match admit(shared, seat, from, &upload, &mut arriving).await {
+            Ok(Admitted::Held(receipt)) => Reply::Receipt(ByteBuf::from(receipt)),
+            Ok(Admitted::New(layout)) => {
+                let _upload = seat.desk.uploads.acquire().await?;
                 let accepted = Accepted { bytes: upload.bytes, blake3: upload.blake3 };
                 piece::send(&mut stream, &Reply::Accepted(accepted)).await?;
-                match take(shared, &mut stream, from, &upload, layout).await {
+                match take(shared, &mut stream, from, &upload, *layout).await {
                     Ok(receipt) => Reply::Receipt(ByteBuf::from(receipt)),
                     Err(error) => {
                         debug!(%from, error = %error.reason, "upload refused");
@@ -114,9 +192,40 @@ fn refusal(shared: &Shared, upload: &Upload, code: RefusalCode) -> ByteBuf {
     ByteBuf::from(cbor::encode(&refusal.sign(shared.parts.wallet.key())))
 }
 
-/// Checks everything that can be checked before bytes arrive. Returns what the piece must be made of.
-async fn admit(shared: &Arc<Shared>, from: AccountId, upload: &Upload) -> Result<PieceLayout, No> {
+/// What may happen with an upload.
+enum Admitted {
+    /// The piece lies here already: its receipt.
+    Held(Vec<u8>),
+    /// It may come, and this is what it must be made of.
+    New(Box<PieceLayout>),
+}
+
+/// Whether a piece that lies here is the one that a client wants to bring.
+///
+/// A receipt may be out for what lies here, and the client alone decides which receipt goes on chain: if a
+/// second upload could replace the first, the chain would ask for bytes that are gone.
+fn held(meta: &Meta, from: AccountId, upload: &Upload) -> Result<(), No> {
+    let is_same = (meta.client, meta.bytes, meta.blake3) == (from, upload.bytes, upload.blake3);
+    if is_same { Ok(()) } else { Err(no(RefusalCode::Invalid, "another piece lies here for this slot")) }
+}
+
+/// Checks everything that can be checked before bytes arrive.
+async fn admit(
+    shared: &Arc<Shared>,
+    seat: &Seat,
+    from: AccountId,
+    upload: &Upload,
+    arriving: &mut Option<Arriving>,
+) -> Result<Admitted, No> {
     wait_drawn(shared, from, upload).await?;
+    let id = PieceId { deal: DealId::new(upload.proposal.get()), slot: upload.slot };
+    let only =
+        Arriving::begin(&seat.desk, id).ok_or_else(|| no(RefusalCode::Busy, "the piece is arriving"))?;
+    *arriving = Some(only);
+    if let Some(piece) = shared.pieces.get(id) {
+        held(&piece.meta, from, upload)?;
+        return Ok(Admitted::Held(receipt(shared, &piece)));
+    }
     let disk =
         rustix::fs::statvfs(&shared.dir).map_err(|_| no(RefusalCode::NoSpace, "the disk cannot be read"))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(shared.reserve_bytes);
@@ -151,7 +260,7 @@ async fn admit(shared: &Arc<Shared>, from: AccountId, upload: &Upload) -> Result
     if layout.bytes != upload.bytes {
         return Err(invalid("the piece has another length than its manifest says"));
     }
-    Ok(layout)
+    Ok(Admitted::New(Box::new(layout)))
 }
 
 /// Waits until the chain says that this provider was drawn; the client may be a block ahead of us.
@@ -217,16 +326,21 @@ async fn take(
     });
     let piece = finished.await.map_err(|error| internal(&error))??;
     info!(deal = %id.deal, slot = %id.slot, bytes = piece.meta.bytes, "piece staged");
+    Ok(receipt(shared, &piece))
+}
+
+/// The signed receipt of a complete piece.
+fn receipt(shared: &Shared, piece: &Piece) -> Vec<u8> {
     let receipt = PieceReceipt {
         chain: shared.parts.chain.id(),
-        proposal: hpips_types::ProposalId::new(id.deal.get()),
-        slot: id.slot,
+        proposal: hpips_types::ProposalId::new(piece.id.deal.get()),
+        slot: piece.id.slot,
         provider: shared.me,
         comm_p: piece.meta.comm_p,
         blake3: piece.meta.blake3,
         bytes: piece.meta.bytes,
     };
-    Ok(cbor::encode(&receipt.sign(shared.parts.wallet.key())))
+    cbor::encode(&receipt.sign(shared.parts.wallet.key()))
 }
 
 /// Computes the commitment from the bytes as they are verified.
@@ -250,4 +364,56 @@ fn check_blocks(path: &std::path::Path, layout: &PieceLayout) -> Result<(), No> 
         verify_block(&row.cid, &buffer).map_err(|error| no(RefusalCode::Invalid, error.to_string()))?;
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use hpips_types::content::{RAW, cid_v1};
+    use hpips_types::{Blake3Hash, ExtentIndex, ProposalId, SlotIndex};
+
+    use super::*;
+
+    #[test]
+    fn a_second_upload_never_replaces_a_piece() {
+        let (client, other) = (AccountId::new([1; 32]), AccountId::new([2; 32]));
+        let meta = Meta {
+            client,
+            bytes: 100,
+            blake3: Blake3Hash::new([3; 32]),
+            comm_p: hpips_proofs::Element::ZERO,
+            manifest: cid_v1(RAW, b"m"),
+            beside: Vec::new(),
+            rows: Vec::new(),
+        };
+        let upload = Upload {
+            proposal: ProposalId::new(1),
+            extent: ExtentIndex::new(0),
+            slot: SlotIndex::new(0),
+            bytes: 100,
+            blake3: meta.blake3,
+            manifest: meta.manifest,
+            blocks: Vec::new(),
+        };
+        assert!(held(&meta, client, &upload).is_ok());
+        assert!(held(&meta, other, &upload).is_err());
+        assert!(held(&meta, client, &Upload { bytes: 99, ..upload.clone() }).is_err());
+        assert!(held(&meta, client, &Upload { blake3: Blake3Hash::new([4; 32]), ..upload }).is_err());
+    }
+
+    #[test]
+    fn one_upload_a_piece_and_a_share_of_talk_a_peer() {
+        let desk = Arc::new(Desk::default());
+        let id = PieceId { deal: DealId::new(1), slot: SlotIndex::new(0) };
+        let first = Arriving::begin(&desk, id).unwrap();
+        assert!(Arriving::begin(&desk, id).is_none());
+        drop(first);
+        assert!(Arriving::begin(&desk, id).is_some());
+        let peer = AccountId::new([1; 32]);
+        let mut seats: Vec<Seat> = (0..PER_PEER).map_while(|_| Seat::take(&desk, peer)).collect();
+        assert_eq!(seats.len(), PER_PEER);
+        assert!(Seat::take(&desk, peer).is_none());
+        assert!(Seat::take(&desk, AccountId::new([2; 32])).is_some());
+        seats.pop();
+        assert!(Seat::take(&desk, peer).is_some());
+    }
 }

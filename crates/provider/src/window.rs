@@ -11,7 +11,8 @@ use hpips_ledger::rows::Snapshot;
 use hpips_ledger::{Commitment, Operation, WindowProof, query};
 use hpips_proofs::vanilla::{LeafOpening, window};
 use hpips_proofs::{
-    Bundle, BundlePiece, Element, Record, RecordLayout, SetTree, Statement, WindowChallenge, WindowTerms,
+    Bundle, BundlePiece, DataExtent, Element, Record, RecordLayout, SetTree, Statement, WindowChallenge,
+    WindowTerms,
 };
 use hpips_types::{RecordIndex, SetId, WindowIndex};
 use tracing::{debug, info};
@@ -22,6 +23,8 @@ use crate::sectors::SectorError;
 
 /// Blocks that something sent needs to be included.
 const INCLUSION_BLOCKS: u64 = 3;
+/// Ways to put a doubtful bundle together that are tried.
+const COMBINATIONS_MAX: usize = 256;
 /// Longest wait for them.
 const INCLUSION: Duration = Duration::from_secs(60);
 
@@ -43,9 +46,10 @@ impl LeafError {
     fn lost(&self) -> Option<RecordIndex> {
         match self {
             Self::Sector(record, SectorError::Damaged { .. } | SectorError::Missing)
-            | Self::Piece(record, PieceError::Damaged { .. } | PieceError::Missing)
-            | Self::Record(record) => Some(*record),
-            Self::Sector(..) | Self::Piece(..) | Self::Unknown(_) => None,
+            | Self::Piece(record, PieceError::Damaged { .. } | PieceError::Missing) => Some(*record),
+            // A record that cannot be put together is our own confusion, not lost bytes: to say that they are
+            // lost would cost every slot in it.
+            Self::Record(_) | Self::Sector(..) | Self::Piece(..) | Self::Unknown(_) => None,
         }
     }
 }
@@ -272,22 +276,102 @@ impl Reader<'_> {
     /// The bundle as the window has it, the piece that a challenge falls on, and the leaf inside the piece.
     fn piece(&self, challenge: &WindowChallenge) -> Result<(Bundle, Arc<Piece>, u32), LeafError> {
         let index = challenge.record;
-        let (_, RecordLayout::Bundle(extents)) = self.record(index)? else {
+        let (Record::Bundle { root }, RecordLayout::Bundle(extents)) = self.record(index)? else {
             return Err(LeafError::Record(index));
         };
-        let mut bundle = Bundle::new();
-        let mut found = None;
+        let mut choices = Vec::new();
         for extent in extents {
-            let place = (index, extent.offset, extent.bytes);
-            let id = self.shared.placed(place).ok_or(LeafError::Unknown(index))?;
-            let piece = self.shared.pieces.get(id).ok_or(LeafError::Piece(index, PieceError::Missing))?;
-            let entry = BundlePiece { offset: extent.offset, bytes: extent.bytes, comm_p: piece.meta.comm_p };
-            bundle.insert(entry).map_err(|_| LeafError::Record(index))?;
-            if bundle.piece_at(challenge.leaf).is_some_and(|at| at.offset == extent.offset) {
-                found = Some((piece, challenge.leaf - extent.offset));
+            let ids = self.shared.placed((index, extent.offset, extent.bytes));
+            if ids.is_empty() {
+                return Err(LeafError::Unknown(index));
             }
+            let pieces: Vec<_> = ids.into_iter().filter_map(|id| self.shared.pieces.get(id)).collect();
+            if pieces.is_empty() {
+                return Err(LeafError::Piece(index, PieceError::Missing));
+            }
+            choices.push((*extent, pieces));
         }
-        let (piece, inside) = found.ok_or(LeafError::Record(index))?;
-        Ok((bundle, piece, inside))
+        let (bundle, chosen) =
+            assemble(&choices, *root, |piece| piece.meta.comm_p).ok_or(LeafError::Record(index))?;
+        let found = bundle.piece_at(challenge.leaf).map(|at| at.offset).ok_or(LeafError::Record(index))?;
+        let at = extents.iter().position(|extent| extent.offset == found).ok_or(LeafError::Record(index))?;
+        Ok((bundle, Arc::clone(chosen[at]), challenge.leaf - found))
+    }
+}
+
+/// Puts a bundle together whose places may have held several pieces, so that it has the root that the window
+/// froze. Where no place is doubtful the root is left to whoever opens a leaf.
+fn assemble<'a, T>(
+    choices: &'a [(DataExtent, Vec<T>)],
+    root: Element,
+    comm_p: impl Fn(&T) -> Element,
+) -> Option<(Bundle, Vec<&'a T>)> {
+    let combinations = choices
+        .iter()
+        .fold(1usize, |count, (_, pieces)| count.saturating_mul(pieces.len()).min(COMBINATIONS_MAX));
+    for mut number in 0..combinations {
+        let mut bundle = Bundle::new();
+        let mut chosen = Vec::new();
+        for (extent, pieces) in choices {
+            let piece = pieces.get(number % pieces.len())?;
+            number /= pieces.len();
+            let entry = BundlePiece { offset: extent.offset, bytes: extent.bytes, comm_p: comm_p(piece) };
+            bundle.insert(entry).ok()?;
+            chosen.push(piece);
+        }
+        if combinations == 1 || bundle.root() == root {
+            return Some((bundle, chosen));
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use hpips_types::{DealId, SlotIndex};
+
+    use super::*;
+    use crate::pieces::PieceId;
+    use crate::provider::Placements;
+
+    #[test]
+    fn a_piece_that_takes_anothers_place_does_not_hide_it() {
+        let id = |deal| PieceId { deal: DealId::new(deal), slot: SlotIndex::new(0) };
+        let (first, second) = (RecordIndex::new(3), 700u64);
+        let mut placements = Placements::default();
+        for deal in [1, 1, 2, 2] {
+            placements.note((first, 512, second), id(deal));
+        }
+        placements.note((first, 0, second), id(9));
+        assert_eq!(placements.at((first, 512, second)), [id(2), id(1)]);
+
+        // A window that opened on the first piece is still answered with it.
+        let comm_p = |id: &PieceId| Element::from(Fr::from(id.deal.get()));
+        let extent = |offset| DataExtent { offset, bytes: second };
+        let choices: Vec<_> =
+            [0, 512].into_iter().map(|at| (extent(at), placements.at((first, at, second)))).collect();
+        for deal in [1, 2] {
+            let mut bundle = Bundle::new();
+            for (offset, id) in [(0, id(9)), (512, id(deal))] {
+                bundle.insert(BundlePiece { offset, bytes: second, comm_p: comm_p(&id) }).unwrap();
+            }
+            let (assembled, chosen) = assemble(&choices, bundle.root(), comm_p).unwrap();
+            assert_eq!((assembled, chosen), (bundle, vec![&id(9), &id(deal)]));
+        }
+        assert!(assemble(&choices, Element::ZERO, comm_p).is_none());
+        placements.forget(id(2));
+        assert_eq!(placements.at((first, 512, second)), [id(1)]);
+    }
+
+    #[test]
+    fn confusion_is_no_loss() {
+        let record = RecordIndex::new(1);
+        for (error, lost) in [
+            (LeafError::Record(record), None),
+            (LeafError::Unknown(record), None),
+            (LeafError::Piece(record, PieceError::Missing), Some(record)),
+        ] {
+            assert_eq!(error.lost(), lost, "{error}");
+        }
     }
 }
