@@ -28,8 +28,9 @@ fn file(content: &[u8], out: &mut Vec<Block>) -> Node {
     builder.finish(out)
 }
 
-fn content(seed: u32, bytes: usize) -> Vec<u8> {
-    (0..bytes).map(|i| ((i as u32).wrapping_mul(2_654_435_761).wrapping_add(seed) >> 13) as u8).collect()
+fn content(seed: u64, bytes: usize) -> Vec<u8> {
+    let words = (seed..).map(|word| word.wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(17));
+    words.flat_map(u64::to_le_bytes).take(bytes).collect()
 }
 
 #[test]

@@ -4,6 +4,8 @@ mod commands;
 mod context;
 mod exit;
 mod output;
+#[cfg(test)]
+mod reference;
 
 use std::process::ExitCode;
 

@@ -1,6 +1,6 @@
 //! Results on stdout, everything else on stderr.
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 
 use serde::Serialize;
 
@@ -28,11 +28,6 @@ pub(crate) fn emit(report: &impl Report, json: bool) -> anyhow::Result<Exit> {
 /// Prints a message for people. When even stderr is gone nobody can be told.
 pub(crate) fn message(text: impl std::fmt::Display) {
     let _ = writeln!(io::stderr().lock(), "{text}");
-}
-
-/// Whether progress may be drawn over itself.
-pub(crate) fn stderr_is_terminal() -> bool {
-    io::stderr().is_terminal()
 }
 
 /// Whether an error only says that the reader went away, as `head` does.

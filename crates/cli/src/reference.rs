@@ -1,0 +1,53 @@
+//! The reference of the command line in `docs/cli.md` is what the program itself says.
+
+use clap::CommandFactory;
+
+use crate::Arguments;
+
+const INTRODUCTION: &str = "\
+# Command line
+
+What `hpips help` says, command by command. Every command takes `--json`: the result on standard output is then one
+JSON value with the same facts (`add`: one a line). Messages and progress go to standard error. A reader that goes away early is fine.
+
+| exit code | meaning |
+|---|---|
+| 0 | done |
+| 1 | failed; unknown counts as failed |
+| 2 | the command line is wrong |
+| 3 | done in part; the message says which |
+| 4 | not found in time |
+| 5 | coins are missing, or nobody agreed to spend them; nothing was spent |
+| 10 | there is no repo |
+| 11 | another process owns the repo |
+| 130 | interrupted; safe to repeat |
+";
+
+fn describe(command: &mut clap::Command, path: &str, out: &mut String) {
+    let help = command.render_long_help().to_string();
+    let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
+    out.push_str(&format!("\n## {path}\n\n```text\n{}\n```\n", help.trim_end()));
+    let names: Vec<String> = command
+        .get_subcommands()
+        .filter(|command| !command.is_hide_set() && command.get_name() != "help")
+        .map(|command| command.get_name().to_owned())
+        .collect();
+    for name in names {
+        let command = command.find_subcommand_mut(&name).expect("listed just now");
+        describe(command, &format!("{path} {name}"), out);
+    }
+}
+
+#[test]
+fn docs_cli_md_is_what_the_program_says() {
+    let mut text = INTRODUCTION.to_owned();
+    let mut command = Arguments::command().term_width(100).bin_name("hpips");
+    command.build();
+    describe(&mut command, "hpips", &mut text);
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/cli.md");
+    if std::env::var_os("HPIPS_WRITE_DOCS").is_some() {
+        std::fs::write(path, &text).unwrap();
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(written == text, "docs/cli.md is not current: HPIPS_WRITE_DOCS=1 cargo test -p hpips-cli");
+}
