@@ -1,9 +1,9 @@
 //! The way into the mempool: from this node, from gossip, from peers that ask directly; and the care that
 //! what this node sent does arrive.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, Weak};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hpips_ledger::{LaneFault, Refused};
@@ -19,6 +19,10 @@ use crate::wire::Candidate;
 const EARLY_MAX: usize = 512;
 /// Finalized blocks an early candidate is tried again after.
 const EARLY_TRIES: u8 = 4;
+/// How long the author of something false is not listened to.
+const FAULT: Duration = Duration::from_secs(60);
+/// Authors remembered for it, at most.
+const FAULTY_MAX: usize = 1_024;
 /// Own candidates whose arrival is watched, at most.
 const OWN_MAX: usize = 4_096;
 /// Blocks between two sendings of the same candidate.
@@ -60,19 +64,29 @@ impl Intake {
     pub(crate) async fn listen(self, mut gossip: Gossip) {
         let mut blocks = self.machine.subscribe();
         let mut early: VecDeque<(Candidate, u8)> = VecDeque::new();
+        let mut faulty: HashMap<AccountId, Instant> = HashMap::new();
         loop {
             tokio::select! {
                 message = gossip.recv() => {
                     let Some((author, bytes)) = message else { return };
-                    match Candidate::decode(&bytes) {
+                    if faulty.contains_key(&author) {
+                        continue;
+                    }
+                    let is_false = match Candidate::decode(&bytes) {
                         Some(candidate) => self.try_one(candidate, EARLY_TRIES, &mut early).await,
-                        None => debug!(%author, "candidate is malformed"),
+                        None => true,
+                    };
+                    // A false proof or signature takes us longer to refuse than anyone to write.
+                    if is_false && faulty.len() < FAULTY_MAX {
+                        debug!(%author, "sent something false: not listened to for a minute");
+                        faulty.insert(author, Instant::now());
                     }
                 }
                 block = blocks.recv() => {
                     if matches!(block, Err(RecvError::Closed)) {
                         return;
                     }
+                    faulty.retain(|_, since| since.elapsed() < FAULT);
                     for (candidate, tries) in std::mem::take(&mut early) {
                         self.try_one(candidate, tries, &mut early).await;
                     }
@@ -81,9 +95,18 @@ impl Intake {
         }
     }
 
-    async fn try_one(&self, candidate: Candidate, tries: u8, early: &mut VecDeque<(Candidate, u8)>) {
+    /// Whether the candidate is false, which its author could have known.
+    async fn try_one(
+        &self,
+        candidate: Candidate,
+        tries: u8,
+        early: &mut VecDeque<(Candidate, u8)>,
+    ) -> bool {
         match self.admit(candidate.clone()).await {
             Ok(()) => {}
+            Err(SubmitError::Lane(LaneFault::False) | SubmitError::Refused(Refused::Signature(_))) => {
+                return true;
+            }
             Err(error) if is_early(&error) && tries > 0 => {
                 if early.len() < EARLY_MAX {
                     early.push_back((candidate, tries - 1));
@@ -91,6 +114,7 @@ impl Intake {
             }
             Err(error) => trace!(%error, "candidate refused"),
         }
+        false
     }
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hpips_ledger::{
-    Beacon, BlockContext, Body, Candidates, Event, Genesis, Invalid, LaneFault, Refused, Statement, Verdicts,
+    Beacon, BlockContext, Body, Candidates, Event, Genesis, Invalid, LaneFault, Refused, Signed, Statement, Verdicts,
     query,
 };
 use hpips_proofs::ProofVerifier;
@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::block::{BLOCK_BYTES_MAX, Block, Proposed};
 use crate::finalized::{Finalized, Stats, TxRow};
-use crate::mempool::{Mempool, PoolError};
+use crate::mempool::{Mempool, PoolError, Purse};
 use crate::scheme::{Certificate, CertificateVerifier, GroupKeyError};
 use crate::seeds::Seeds;
 use crate::state::{Commit, Head, Layer, Layers, Snapshot, StateStore, StoreError};
@@ -293,7 +293,11 @@ impl Machine {
         let context =
             BlockContext { height: parent.height.next(), view: proposed.view, proposer: proposed.leader };
         let mut body = self.choose(parent, &context);
-        for _ in 0..REPAIRS_MAX {
+        for attempt in 0..=REPAIRS_MAX {
+            if attempt == REPAIRS_MAX {
+                // Nothing but the beacons: whoever makes proposals fail must not stop the chain.
+                body = Body { beacons: body.beacons, ..Body::default() };
+            }
             match self.finish(parent, proposed, &context, body.clone()) {
                 Ok(block) => return Some(block),
                 Err(error) => {
@@ -309,13 +313,17 @@ impl Machine {
     /// What waits, as the ledger would put it into a block.
     fn choose(&self, parent: &Arc<Layer>, context: &BlockContext) -> Body {
         let beacons = self.beacons(parent, context.height);
+        let base_fee = query::head(&**parent).base_fee.get();
         let candidates = {
             let pool = self.pool();
             Candidates {
                 beacons,
                 commitments: pool.commitments(),
                 proofs: pool.proofs(),
-                transactions: pool.transactions(2 * BLOCK_BYTES_MAX),
+                transactions: pool.transactions(2 * BLOCK_BYTES_MAX, base_fee, |account| {
+                    let account = query::account(&**parent, account);
+                    Purse { nonce: account.nonce, balance: account.balance.get() }
+                }),
             }
         };
         hpips_ledger::select(&**parent, candidates)
@@ -349,8 +357,11 @@ impl Machine {
                 self.pool().drop_lane(*set, *window);
             }
             Invalid::Transaction { index, .. } if *index < body.transactions.len() => {
-                // Those after it may rest on it.
-                body.transactions.truncate(*index);
+                // Those of the same sender after it rest on it; the rest goes into the block all the same.
+                let sender = |bytes: &ByteBuf| Signed::decode(bytes).ok().map(|signed| signed.body.from);
+                let refused = sender(&body.transactions[*index]);
+                let later = body.transactions.split_off(*index);
+                body.transactions.extend(later.into_iter().skip(1).filter(|bytes| sender(bytes) != refused));
             }
             _ => *body = Body::default(),
         }
@@ -387,8 +398,10 @@ impl Machine {
                 if self.checker.check(std::slice::from_ref(&checked.signature)) != [true] {
                     return Err(Refused::Signature(checked.from).into());
                 }
+                // Only what is kept is worth proofs' milliseconds: a sender can vary what is not for nothing.
+                self.pool().insert(&checked, bytes.clone())?;
                 self.check_ahead(&state, bytes);
-                Ok(self.pool().insert(&checked, bytes.clone())?)
+                Ok(())
             }
             Candidate::Commitment(item) => {
                 let statement = hpips_ledger::check_commitment(&state, item)?;

@@ -12,6 +12,10 @@ use crate::wire::Candidate;
 const PER_ACCOUNT_MAX: usize = 64;
 /// Bytes of all transactions at most.
 const BYTES_MAX: usize = 64 << 20;
+/// Bytes of transactions whose fee is owed at most: many blocks' share of them.
+const OWED_BYTES_MAX: usize = 1 << 20;
+/// Of these, bytes that are tried for one block.
+const OWED_TRIED_MAX: usize = 64 << 10;
 /// Lane items of one provider at most, of each kind.
 const LANE_PER_PROVIDER_MAX: usize = 256;
 /// Lane items in all at most, of each kind.
@@ -42,6 +46,16 @@ struct Pending {
     expires: Height,
     tip: u64,
     max_fee: u64,
+    is_owed: bool,
+}
+
+/// An account as the next block finds it.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Purse {
+    /// Its next nonce.
+    pub(crate) nonce: u64,
+    /// Nano it has.
+    pub(crate) balance: u64,
 }
 
 struct Lane<T> {
@@ -55,6 +69,7 @@ pub(crate) struct Mempool {
     accounts: BTreeMap<AccountId, BTreeMap<u64, Pending>>,
     ids: HashSet<TxId>,
     bytes: usize,
+    owed_bytes: usize,
     commitments: BTreeMap<(SetId, WindowIndex), Lane<Commitment>>,
     proofs: BTreeMap<(SetId, WindowIndex), Lane<WindowProof>>,
 }
@@ -70,6 +85,7 @@ impl Mempool {
             expires: checked.expires,
             tip: checked.tip.get(),
             max_fee: checked.max_fee.get(),
+            is_owed: checked.is_owed,
             bytes,
         };
         let queue = self.accounts.get(&checked.from);
@@ -87,6 +103,12 @@ impl Mempool {
         if self.bytes - freed + pending.bytes.len() > BYTES_MAX {
             return Err(PoolError::Full);
         }
+        let owed = |pending: &Pending| if pending.is_owed { pending.bytes.len() } else { 0 };
+        let owed_freed = replaced.map_or(0, owed);
+        if self.owed_bytes - owed_freed + owed(&pending) > OWED_BYTES_MAX {
+            return Err(PoolError::Full);
+        }
+        self.owed_bytes = self.owed_bytes - owed_freed + owed(&pending);
         self.bytes += pending.bytes.len();
         self.ids.insert(checked.id);
         let queue = self.accounts.entry(checked.from).or_default();
@@ -123,21 +145,48 @@ impl Mempool {
     }
 
     /// Waiting transactions in the order they should be tried: accounts by their best tip, every account's
-    /// in order of nonce; at most `bytes_max` bytes.
-    pub(crate) fn transactions(&self, bytes_max: usize) -> Vec<Vec<u8>> {
+    /// in order of nonce; at most `bytes_max` bytes. What the next block could not take, because nonces are
+    /// missing or the account cannot pay all of them, takes no part: it would keep others out for nothing.
+    pub(crate) fn transactions(
+        &self,
+        bytes_max: usize,
+        base_fee: u64,
+        mut purse: impl FnMut(&AccountId) -> Purse,
+    ) -> Vec<Vec<u8>> {
         let mut queues: Vec<(&AccountId, &BTreeMap<u64, Pending>)> = self.accounts.iter().collect();
         queues.sort_by_key(|(account, queue)| {
             (std::cmp::Reverse(queue.values().map(|pending| pending.tip).max()), **account)
         });
-        let mut taken = 0;
-        let waiting = queues.into_iter().flat_map(|(_, queue)| queue.values());
-        waiting
-            .take_while(|pending| {
-                taken += pending.bytes.len();
-                taken <= bytes_max
-            })
-            .map(|pending| pending.bytes.to_vec())
-            .collect()
+        let (mut paid, mut paid_bytes) = (Vec::new(), 0usize);
+        let (mut owed, mut owed_bytes) = (Vec::new(), 0usize);
+        for (account, queue) in queues {
+            let Purse { nonce, mut balance } = purse(account);
+            for (pending, expected) in queue.range(nonce..).zip(nonce..) {
+                let (given, pending) = pending;
+                let bytes = pending.bytes.len();
+                let length = u64::try_from(bytes).unwrap_or(u64::MAX);
+                let fee = base_fee.saturating_mul(length).saturating_add(pending.tip);
+                if *given != expected {
+                    break;
+                }
+                if let Some(rest) = balance.checked_sub(fee) {
+                    balance = rest;
+                    if paid_bytes + bytes > bytes_max {
+                        paid.extend(owed);
+                        return paid;
+                    }
+                    paid_bytes += bytes;
+                    paid.push(pending.bytes.to_vec());
+                } else if pending.is_owed && owed_bytes + bytes <= OWED_TRIED_MAX {
+                    owed_bytes += bytes;
+                    owed.push(pending.bytes.to_vec());
+                } else {
+                    break;
+                }
+            }
+        }
+        paid.extend(owed);
+        paid
     }
 
     /// Waiting commitments, by set and window.
@@ -176,16 +225,18 @@ impl Mempool {
                 for gone in std::mem::replace(queue, kept).into_values() {
                     self.ids.remove(&gone.id);
                     self.bytes -= gone.bytes.len();
+                    self.owed_bytes -= if gone.is_owed { gone.bytes.len() } else { 0 };
                 }
             }
         }
-        let (ids, bytes) = (&mut self.ids, &mut self.bytes);
+        let (ids, bytes, owed) = (&mut self.ids, &mut self.bytes, &mut self.owed_bytes);
         self.accounts.retain(|_, queue| {
             queue.retain(|_, pending| {
                 let alive = pending.expires > height;
                 if !alive {
                     ids.remove(&pending.id);
                     *bytes -= pending.bytes.len();
+                    *owed -= if pending.is_owed { pending.bytes.len() } else { 0 };
                 }
                 alive
             });
@@ -238,6 +289,7 @@ mod tests {
             bytes: bytes.len(),
             tip: TokenAmount::new(max_fee / 2),
             max_fee: TokenAmount::new(max_fee),
+            is_owed: false,
             signature: hpips_ledger::Statement::Signature {
                 domain: "",
                 account,
@@ -253,8 +305,16 @@ mod tests {
         pool.insert(&admission, bytes)
     }
 
+    /// What is tried where every account can pay all it sends, and those of account 3 begin at 7.
+    fn tried(pool: &Mempool, bytes_max: usize) -> Vec<Vec<u8>> {
+        pool.transactions(bytes_max, 1, |account| Purse {
+            nonce: if account.as_bytes()[0] == 3 { 7 } else { 0 },
+            balance: u64::MAX,
+        })
+    }
+
     fn waiting(pool: &Mempool) -> Vec<String> {
-        let bytes = pool.transactions(usize::MAX).into_iter();
+        let bytes = tried(pool, usize::MAX).into_iter();
         bytes.map(|bytes| String::from_utf8(bytes).unwrap()).collect()
     }
 
@@ -265,9 +325,43 @@ mod tests {
             insert(&mut pool, from, nonce, max_fee).unwrap();
         }
         assert_eq!(waiting(&pool), ["2/0/50", "3/7/30", "1/0/20", "1/1/10"]);
-        assert_eq!(pool.transactions(12).len(), 2);
+        assert_eq!(tried(&pool, 12).len(), 2);
         assert_eq!(pool.next_nonce(&AccountId::new([1; 32]), 0), 2);
         assert_eq!(pool.next_nonce(&AccountId::new([3; 32]), 0), 0, "a gap is not bridged");
+    }
+
+    #[test]
+    fn what_no_block_can_take_keeps_nobody_out() {
+        let mut pool = Mempool::default();
+        // Account 1 leaves out its first nonce, account 2 can pay for one of its two; both promise much.
+        for (from, nonce, max_fee) in [(1, 1, 900), (1, 2, 900), (2, 0, 800), (2, 1, 800), (4, 0, 2)] {
+            insert(&mut pool, from, nonce, max_fee).unwrap();
+        }
+        let purse = |_: &AccountId| Purse { nonce: 0, balance: 500 };
+        let tried = pool.transactions(14, 1, purse);
+        assert_eq!(tried, [b"2/0/800".to_vec(), b"4/0/2".to_vec()]);
+    }
+
+    #[test]
+    fn accounts_that_owe_fill_no_pool() {
+        let mut pool = Mempool::default();
+        let owing = |from: u8, nonce: u64| {
+            let (mut admission, _) = checked(from, nonce, 0);
+            admission.is_owed = true;
+            admission.id = Signed::id_of(&[from, u8::try_from(nonce).unwrap()]);
+            (admission, ByteBuf::from(vec![0; 16 << 10]))
+        };
+        for from in 0..64 {
+            let (admission, bytes) = owing(from, 0);
+            pool.insert(&admission, bytes).unwrap();
+        }
+        let (admission, bytes) = owing(64, 0);
+        assert_eq!(pool.insert(&admission, bytes), Err(PoolError::Full));
+        insert(&mut pool, 200, 0, 1).unwrap();
+        let tried = pool.transactions(usize::MAX, 1, |_| Purse { nonce: 0, balance: 100 });
+        assert_eq!((tried.len(), tried[0].as_slice()), (5, &b"200/0/1"[..]), "those that pay come first");
+        pool.forget(Height::new(10), &Body::default(), []);
+        assert_eq!((pool.bytes, pool.owed_bytes), (0, 0));
     }
 
     #[test]

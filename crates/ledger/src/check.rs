@@ -36,6 +36,8 @@ pub struct Admission {
     pub tip: TokenAmount,
     /// What it pays at most.
     pub max_fee: TokenAmount,
+    /// Whether its fee is owed: anyone can make accounts that owe, so they get a small share of everything.
+    pub is_owed: bool,
     /// The sender's signature, still to be checked.
     pub signature: Statement,
 }
@@ -59,8 +61,9 @@ pub fn check_tx(view: &dyn StateView, bytes: &[u8]) -> Result<Admission, Refused
     }
     account.nonce = transaction.nonce;
     let height = block::next_height(view);
-    fee::admit(&head, &account, transaction, bytes.len(), height)?;
+    let payment = fee::admit(&head, &account, transaction, bytes.len(), height)?;
     Ok(Admission {
+        is_owed: matches!(payment, Payment::Owed { .. }),
         id: Signed::id_of(bytes),
         from: transaction.from,
         nonce: transaction.nonce,
