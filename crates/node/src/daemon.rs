@@ -278,7 +278,7 @@ fn default_keys(repo: &Repo) -> std::path::PathBuf {
 fn token() -> Result<String, RunError> {
     let mut bytes = Zeroizing::new([0; 32]);
     getrandom::fill(bytes.as_mut()).map_err(|_| RunError::Randomness)?;
-    Ok(hex::encode(&*bytes))
+    Ok(hex::encode(*bytes))
 }
 
 /// The signals that end a node in order.
