@@ -175,7 +175,9 @@ impl Story<'_, '_> {
             .await?;
         let mut sealed = Vec::new();
         for node in self.network.providers() {
-            let pledge: Option<PledgeInfo> = get(node, "asking for a pledge", "/hpips/v0/pledge").await?;
+            // The client is asked: its state is at least as new as the events just seen.
+            let path = format!("/hpips/v0/pledge?address={}", node.account);
+            let pledge: Option<PledgeInfo> = get(self.client()?, "asking for a pledge", &path).await?;
             sealed.push(pledge.map_or(0, |pledge| pledge.sealed_bytes));
         }
         check(sealed.iter().all(|bytes| *bytes == sealed_bytes), || format!("sealed bytes are {sealed:?}"))?;
