@@ -169,9 +169,10 @@ impl Pieces {
         self.lock().values().cloned().collect()
     }
 
-    /// Bytes of complete pieces that a client staged or stores.
-    pub fn bytes_of(&self, client: &AccountId) -> ByteCount {
-        let bytes = |piece: &Arc<Piece>| Some(piece.meta.bytes).filter(|_| piece.meta.client == *client);
+    /// Bytes of a client's complete pieces that are `wanted`.
+    pub fn bytes_of(&self, client: &AccountId, wanted: impl Fn(PieceId) -> bool) -> ByteCount {
+        let is_counted = |piece: &&Arc<Piece>| piece.meta.client == *client && wanted(piece.id);
+        let bytes = |piece: &Arc<Piece>| Some(piece).filter(is_counted).map(|piece| piece.meta.bytes);
         ByteCount::new(self.lock().values().filter_map(bytes).sum())
     }
 
@@ -272,7 +273,8 @@ mod tests {
         let pieces = Pieces::open(folder.path().to_path_buf()).unwrap();
         let piece = pieces.get(id).unwrap();
         assert_eq!(piece.meta, meta);
-        assert_eq!(pieces.bytes_of(&meta.client).get(), meta.bytes);
+        assert_eq!(pieces.bytes_of(&meta.client, |_| true).get(), meta.bytes);
+        assert_eq!(pieces.bytes_of(&meta.client, |other| other != id).get(), 0);
         let (leaf, _) = piece.open(1_234).unwrap();
         assert_eq!(piece.leaf(1_234).unwrap(), leaf);
 

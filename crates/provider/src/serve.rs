@@ -12,7 +12,7 @@ use hpips_net::piece::{self, Accepted, RefusalCode, Refused, Reply, Request, Upl
 use hpips_net::{Incoming, Stream};
 use hpips_proofs::CommP;
 use hpips_types::content::{BLOCK_BYTES_MAX, verify_block};
-use hpips_types::{AccountId, Code, DealId, cbor};
+use hpips_types::{AccountId, Code, DealId, ProposalId, cbor};
 use serde_bytes::ByteBuf;
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
@@ -209,6 +209,18 @@ fn held(meta: &Meta, from: AccountId, upload: &Upload) -> Result<(), No> {
     if is_same { Ok(()) } else { Err(no(RefusalCode::Invalid, "another piece lies here for this slot")) }
 }
 
+/// Whether a piece may come. Only where there is truly no room is the refusal one that is signed and closes us
+/// to draws: a client that stages much could otherwise close whomever it likes.
+fn room(free: u64, staged: u64, bytes: u64) -> Result<(), No> {
+    if bytes > free {
+        return Err(no(RefusalCode::NoSpace, "no room for the piece"));
+    }
+    if staged.saturating_add(bytes) > free / STAGED_PART {
+        return Err(no(RefusalCode::Busy, "too much of this client waits for activation"));
+    }
+    Ok(())
+}
+
 /// Checks everything that can be checked before bytes arrive.
 async fn admit(
     shared: &Arc<Shared>,
@@ -229,10 +241,10 @@ async fn admit(
     let disk =
         rustix::fs::statvfs(&shared.dir).map_err(|_| no(RefusalCode::NoSpace, "the disk cannot be read"))?;
     let free = disk.f_bavail.saturating_mul(disk.f_frsize).saturating_sub(shared.reserve_bytes);
-    let staged = shared.pieces.bytes_of(&from).get();
-    if upload.bytes > free || staged.saturating_add(upload.bytes) > free / STAGED_PART {
-        return Err(no(RefusalCode::NoSpace, "no room for the piece"));
-    }
+    let state = shared.parts.chain.state();
+    let is_staged = |id: PieceId| query::proposal(&state, ProposalId::new(id.deal.get())).is_some();
+    let staged = shared.pieces.bytes_of(&from, is_staged).get();
+    room(free, staged, upload.bytes)?;
     let invalid = |reason: &str| no(RefusalCode::Invalid, reason);
     for block in &upload.blocks {
         if block.data.len() > BLOCK_BYTES_MAX || verify_block(&block.cid, &block.data).is_err() {
@@ -333,7 +345,7 @@ async fn take(
 fn receipt(shared: &Shared, piece: &Piece) -> Vec<u8> {
     let receipt = PieceReceipt {
         chain: shared.parts.chain.id(),
-        proposal: hpips_types::ProposalId::new(piece.id.deal.get()),
+        proposal: ProposalId::new(piece.id.deal.get()),
         slot: piece.id.slot,
         provider: shared.me,
         comm_p: piece.meta.comm_p,
@@ -369,7 +381,7 @@ fn check_blocks(path: &std::path::Path, layout: &PieceLayout) -> Result<(), No> 
 #[cfg(test)]
 mod tests {
     use hpips_types::content::{RAW, cid_v1};
-    use hpips_types::{Blake3Hash, ExtentIndex, ProposalId, SlotIndex};
+    use hpips_types::{Blake3Hash, ExtentIndex, SlotIndex};
 
     use super::*;
 
@@ -398,6 +410,18 @@ mod tests {
         assert!(held(&meta, other, &upload).is_err());
         assert!(held(&meta, client, &Upload { bytes: 99, ..upload.clone() }).is_err());
         assert!(held(&meta, client, &Upload { blake3: Blake3Hash::new([4; 32]), ..upload }).is_err());
+    }
+
+    #[test]
+    fn only_a_full_disk_closes_a_provider_to_draws() {
+        for (free, staged, bytes, expected) in [
+            (1_000, 0, 50, None),
+            (1_000, 1, 50, Some(RefusalCode::Busy)),
+            (1_000, u64::MAX, 50, Some(RefusalCode::Busy)),
+            (49, 0, 50, Some(RefusalCode::NoSpace)),
+        ] {
+            assert_eq!(room(free, staged, bytes).err().map(|no| no.code), expected, "{free} {staged}");
+        }
     }
 
     #[test]
