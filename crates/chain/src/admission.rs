@@ -96,12 +96,7 @@ impl Intake {
     }
 
     /// Whether the candidate is false, which its author could have known.
-    async fn try_one(
-        &self,
-        candidate: Candidate,
-        tries: u8,
-        early: &mut VecDeque<(Candidate, u8)>,
-    ) -> bool {
+    async fn try_one(&self, candidate: Candidate, tries: u8, early: &mut VecDeque<(Candidate, u8)>) -> bool {
         match self.admit(candidate.clone()).await {
             Ok(()) => {}
             Err(SubmitError::Lane(LaneFault::False) | SubmitError::Refused(Refused::Signature(_))) => {

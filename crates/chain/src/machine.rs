@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::{Duration, Instant};
 
 use hpips_ledger::{
-    Beacon, BlockContext, Body, Candidates, Event, Genesis, Invalid, LaneFault, Refused, Signed, Statement, Verdicts,
-    query,
+    Beacon, BlockContext, Body, Candidates, Event, Genesis, Invalid, LaneFault, Refused, Signed, Statement,
+    Verdicts, query,
 };
 use hpips_proofs::ProofVerifier;
 use hpips_types::{

@@ -301,11 +301,11 @@ impl Reader<'_> {
 
 /// Puts a bundle together whose places may have held several pieces, so that it has the root that the window
 /// froze. Where no place is doubtful the root is left to whoever opens a leaf.
-fn assemble<'a, T>(
-    choices: &'a [(DataExtent, Vec<T>)],
+fn assemble<T>(
+    choices: &[(DataExtent, Vec<T>)],
     root: Element,
     comm_p: impl Fn(&T) -> Element,
-) -> Option<(Bundle, Vec<&'a T>)> {
+) -> Option<(Bundle, Vec<&T>)> {
     let combinations = choices
         .iter()
         .fold(1usize, |count, (_, pieces)| count.saturating_mul(pieces.len()).min(COMBINATIONS_MAX));
