@@ -67,6 +67,10 @@ pub fn clean_up(dir: &Path) -> bool {
             let _ = hpips_fuse::detach(mount);
         }
         if fs::remove_dir_all(dir).is_ok() || !dir.exists() {
+            if let Some(around) = &state.around {
+                // Not empty: another network, or somebody's files, which stay.
+                let _ = fs::remove_dir(around);
+            }
             return true;
         }
         if Instant::now() > deadline {

@@ -51,6 +51,8 @@ pub struct State {
     pub mount: Option<PathBuf>,
     /// Whether it is to go on without its owner.
     pub is_kept: bool,
+    /// A folder around this one that was made for it, and goes with it when nothing else is in there.
+    pub around: Option<PathBuf>,
 }
 
 /// One node.
@@ -98,6 +100,7 @@ impl State {
             nodes: Vec::new(),
             mount: None,
             is_kept: false,
+            around: None,
         };
         state.save()?;
         Ok(state)

@@ -132,7 +132,6 @@ pub async fn demo(options: &DemoOptions, teller: &mut Teller<'_>) -> Result<Fact
         let dir = place.dir.clone();
         // The network's value is gone by now and its nodes with it; this removes the mount and the folder.
         let _ = tokio::task::spawn_blocking(move || clean_up(&dir)).await;
-        place.leave();
     }
     let _ = tokio::task::spawn_blocking(move || janitor.finish()).await;
     told

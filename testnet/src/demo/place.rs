@@ -8,7 +8,7 @@ use hpips_types::ByteCount;
 use super::DemoOptions;
 use super::tree::{Tree, TreeError};
 use crate::janitor::sweep;
-use crate::state::State;
+use crate::state::{State, StateError};
 
 /// Folder that is stored when none is named.
 const DEFAULT_PATH: &str = "docs";
@@ -72,18 +72,6 @@ pub(super) struct Place {
     pub(super) tree: Tree,
     /// The network's folder.
     pub(super) dir: PathBuf,
-    /// A folder the person named, and whether it was made for this run.
-    named: Option<(PathBuf, bool)>,
-}
-
-impl Place {
-    /// Removes a named folder that was made for this run.
-    pub(super) fn leave(&self) {
-        if let Some((dir, true)) = &self.named {
-            // Not empty any more: somebody else's files, which stay.
-            let _ = fs::remove_dir(dir);
-        }
-    }
 }
 
 /// Checks everything, then makes the folder.
@@ -116,10 +104,14 @@ pub(super) fn prepare(options: &DemoOptions) -> Result<Place, PlaceError> {
     fs::create_dir_all(&parent).map_err(io(&parent))?;
     let dir = claim(&parent)?;
     // From here on whoever finds the folder knows whose it is.
-    State::create(&dir)
-        .map_err(|error| PlaceError::Io { path: dir.clone(), source: std::io::Error::other(error) })?;
-    let named = options.dir.as_ref().map(|_| (parent, !was_there));
-    Ok(Place { path, tree, dir, named })
+    let mut state = State::create(&dir).map_err(|error| state_error(&dir, error))?;
+    state.around = options.dir.as_ref().filter(|_| !was_there).map(|_| parent);
+    state.save().map_err(|error| state_error(&dir, error))?;
+    Ok(Place { path, tree, dir })
+}
+
+fn state_error(dir: &Path, error: StateError) -> PlaceError {
+    PlaceError::Io { path: dir.to_owned(), source: std::io::Error::other(error) }
 }
 
 /// Makes the first free numbered folder; of two demos that start together each gets its own.
@@ -178,7 +170,6 @@ mod tests {
         assert_ne!(first.dir, second.dir);
         for place in [second, first] {
             assert!(crate::janitor::clean_up(&place.dir));
-            place.leave();
         }
         assert!(!work.exists());
     }

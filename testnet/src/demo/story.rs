@@ -4,8 +4,9 @@ use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use hpips_api::view::{
-    AddAnswer, AddRequest, BlockPage, ChainInfo, DealInfo, Done, Forgotten, GetAnswer, GetRequest, MountRequest,
-    PledgeInfo, PledgeRequest, QuoteAnswer, QuoteRequest, RootRequest, StoreAnswer, StoreRequest, Totals,
+    AddAnswer, AddRequest, BlockPage, ChainInfo, DealInfo, Done, Forgotten, GetAnswer, GetRequest,
+    MountRequest, PledgeInfo, PledgeRequest, QuoteAnswer, QuoteRequest, RootRequest, StoreAnswer,
+    StoreRequest, Totals,
 };
 use hpips_ledger::{Event, PayReason};
 use hpips_types::{AccountId, ByteCount, DayIndex, DealId, NetworkParams, TokenAmount, WindowIndex};
