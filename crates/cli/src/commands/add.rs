@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
 
-use hpips_api::view;
+use hpips_api::{ApiClient, view};
 use hpips_client::import::{Added, ImportOptions, import, import_reader};
 use hpips_dag::Profile;
 use hpips_store::{PinKind, Store};
@@ -108,7 +108,13 @@ impl Add {
     }
 
     /// Quotes, asks, and stores what is on this machine already.
-    fn store(&self, context: &Context, node: &hpips_api::ApiClient, root: &str) -> anyhow::Result<()> {
+    fn store(&self, context: &Context, node: &ApiClient, root: &str) -> anyhow::Result<()> {
+        let stored = self.try_store(context, node, root);
+        // Whatever went wrong, the person must know that the files are here.
+        stored.map_err(|error| error.context(format!("not stored on the network, kept locally as {root}")))
+    }
+
+    fn try_store(&self, context: &Context, node: &ApiClient, root: &str) -> anyhow::Result<()> {
         let ask = view::QuoteRequest { root: root.to_owned(), windows: self.windows };
         let quote: view::QuoteAnswer =
             context.block_on(async { Ok(node.post("/hpips/v0/quote", &ask, super::LONG).await?) })?;
