@@ -54,6 +54,8 @@ struct Story<'a, 'b> {
     watch: Watch,
     params: NetworkParams,
     facts: Facts,
+    /// Slots of the object, once quoted.
+    slots: usize,
 }
 
 /// Tells all of it. The network ends with the future.
@@ -78,7 +80,7 @@ pub(super) async fn tell(
     })
     .await?;
     let watch = Watch::new(network.client()?.api().clone());
-    let mut story = Story { place, teller, network, watch, params, facts: Facts::default() };
+    let mut story = Story { place, teller, network, watch, params, facts: Facts::default(), slots: 0 };
     let coins = story.chain().await?;
     story.pledge().await?;
     let quote = story.add().await?;
@@ -220,6 +222,7 @@ impl Story<'_, '_> {
         self.facts.bytes = added.bytes;
         self.facts.root = added.root;
         self.facts.stored_bytes = quote.stored_bytes;
+        self.slots = usize::from(quote.slots);
         Ok(quote)
     }
 
@@ -367,7 +370,7 @@ impl Story<'_, '_> {
         self.place.tree.equals(&target)?;
         check(got.bytes == self.facts.bytes, || format!("{} bytes came back", got.bytes))?;
         check(got.fetched_bytes > 0, || "nothing came from the network".into())?;
-        let left = PROVIDERS - KILLED - 2;
+        let left = self.slots - KILLED;
         let part = got.rebuilt_bytes.saturating_mul(100) / got.bytes.max(1);
         self.teller.step(
             "read",
