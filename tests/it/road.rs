@@ -96,7 +96,8 @@ async fn road() {
     let folder = tempfile::tempdir().expect("a folder");
     let options = Options {
         program: hpips().to_owned(),
-        params: NetworkParams::demo(),
+        // Half as fast again as the demo's blocks would be: proofs are in time on a loaded machine too.
+        params: NetworkParams { block_ms: 1_500, ..NetworkParams::demo() },
         ..Options::new(folder.path().join("net")).expect("options")
     };
     let mut network = Network::start(options).await.expect("a network");

@@ -61,7 +61,9 @@ pub enum StoreError {
         free: TokenAmount,
     },
     /// The ceiling is too low.
-    #[error("a ceiling of {ask_max} HPIPS a GiB admits less than two thirds of the free space; nothing was spent")]
+    #[error(
+        "a ceiling of {ask_max} HPIPS a GiB admits less than two thirds of the free space; nothing was spent"
+    )]
     Ceiling {
         /// The ceiling.
         ask_max: TokenAmount,
@@ -203,7 +205,12 @@ impl Client {
     }
 
     /// Step 4: the proposals of all extents that have neither deal nor proposal.
-    async fn propose(&self, quote: &Quote, outgoing: &mut Outgoing, report: &Reporter) -> Result<(), StoreError> {
+    async fn propose(
+        &self,
+        quote: &Quote,
+        outgoing: &mut Outgoing,
+        report: &Reporter,
+    ) -> Result<(), StoreError> {
         report.at(Stage::Proposing, 0, 0);
         self.await_stragglers(quote, outgoing).await?;
         let missing = self.not_proposed(quote);
@@ -255,7 +262,12 @@ impl Client {
     }
 
     /// Step 7: the receipts onto the chain.
-    async fn activate(&self, proposal: ProposalId, outgoing: &Outgoing, placed: Placed) -> Result<DealId, StoreError> {
+    async fn activate(
+        &self,
+        proposal: ProposalId,
+        outgoing: &Outgoing,
+        placed: Placed,
+    ) -> Result<DealId, StoreError> {
         let deal = DealId::new(proposal.get());
         let encoded = outgoing.state.encoded.as_ref().ok_or(StoreError::Encode(EncodeError::Stopped))?;
         let Placed { receipts, left_out } = placed;

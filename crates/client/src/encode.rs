@@ -143,7 +143,8 @@ impl Writers<'_> {
         let at = usize::try_from(extent.get()).expect("an index in memory");
         for slot in 0..slots {
             let path = self.outgoing.piece(at, slot);
-            let file = File::create(&path).map_err(|source| PartError::Write { path: path.clone(), source })?;
+            let file =
+                File::create(&path).map_err(|source| PartError::Write { path: path.clone(), source })?;
             self.files.push((path, BufWriter::with_capacity(BUFFER_BYTES, file)));
         }
         Ok(())
@@ -157,7 +158,8 @@ impl Writers<'_> {
 
     fn finish(&mut self) -> Result<(), PartError> {
         for (path, file) in self.files.drain(..) {
-            let synced = file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
+            let synced =
+                file.into_inner().map_err(io::IntoInnerError::into_error).and_then(|file| file.sync_all());
             synced.map_err(|source| PartError::Write { path, source })?;
         }
         Ok(())

@@ -220,10 +220,13 @@ impl BlockGetter for NetBlocks {
     }
 
     fn prefetch(&self, cids: &[Cid]) {
-        let absent: Vec<Cid> = cids.iter().filter(|cid| matches!(self.0.store.has(cid), Ok(false))).copied().collect();
+        let absent: Vec<Cid> =
+            cids.iter().filter(|cid| matches!(self.0.store.has(cid), Ok(false))).copied().collect();
         let mut state = self.0.state();
         let room = WINDOW.saturating_sub(state.pending.len());
-        let is_new = |cid: &Cid| !state.cache.has(cid) && !state.pending.contains(cid) && !state.failed.contains_key(cid);
+        let is_new = |cid: &Cid| {
+            !state.cache.has(cid) && !state.pending.contains(cid) && !state.failed.contains_key(cid)
+        };
         let new: Vec<Cid> = absent.into_iter().filter(is_new).take(room).collect();
         if !new.is_empty() {
             self.0.start(&mut state, new);
@@ -235,7 +238,9 @@ impl Failed {
     fn of(self, cid: Cid) -> GetBlockError {
         match self {
             Self::NotFound { peers } => GetBlockError::NotFound { cid, peers },
-            Self::TooFew { answer, slots, needed } => GetBlockError::TooFewSlots { cid, answer, slots, needed },
+            Self::TooFew { answer, slots, needed } => {
+                GetBlockError::TooFewSlots { cid, answer, slots, needed }
+            }
             Self::Closed => GetBlockError::Fetch { cid, source: Box::new(FetchError::Closed) },
         }
     }
@@ -351,7 +356,8 @@ impl Inner {
 
     /// Rebuilds the blocks of a stripe whose holders do not answer.
     async fn rebuild(self: &Arc<Self>, key: Key, cids: Vec<Cid>, until: Instant) {
-        let turn = Arc::clone(self.stripes.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
+        let turn =
+            Arc::clone(self.stripes.lock().unwrap_or_else(PoisonError::into_inner).entry(key).or_default());
         let _turn = turn.lock().await;
         let _permit = self.rebuilds.acquire().await;
         let (part, stripe) = key;
@@ -397,7 +403,9 @@ impl Inner {
         let mut wanted: Vec<(Cid, Vec<AccountId>)> = Vec::new();
         for shard in sources {
             let holder = self.answering(part, slot_of(*shard));
-            wanted.extend(map.blocks(stripe, *shard).iter().map(|entry| (entry.cid, holder.into_iter().collect())));
+            wanted.extend(
+                map.blocks(stripe, *shard).iter().map(|entry| (entry.cid, holder.into_iter().collect())),
+            );
         }
         // What others fetch already is waited for, everything else of the stripe is ours from now on: readers who
         // come now wait for it in turn.
@@ -408,7 +416,8 @@ impl Inner {
         };
         let data_shards = u16::try_from(map.stripe(stripe).data.len()).expect("at most k");
         let data_shards_all = (0..data_shards).map(ShardIndex::new);
-        let _claim = self.claim(data_shards_all.flat_map(|shard| map.blocks(stripe, shard)).map(|entry| entry.cid));
+        let _claim =
+            self.claim(data_shards_all.flat_map(|shard| map.blocks(stripe, shard)).map(|entry| entry.cid));
         let mut have = self.cached(&wanted);
         let ours = wanted.iter().filter(|(cid, _)| !have.contains_key(cid) && !elsewhere.contains(cid));
         let mut fetched = collect(&self.session, ours.cloned().collect(), self.options.silence).await;
@@ -431,7 +440,9 @@ impl Inner {
             let blocks: Option<Vec<&Bytes>> =
                 map.blocks(stripe, *shard).iter().map(|entry| have.get(&entry.cid)).collect();
             match blocks {
-                Some(blocks) => shards.push((*shard, blocks.into_iter().flatten().copied().collect::<Vec<u8>>())),
+                Some(blocks) => {
+                    shards.push((*shard, blocks.into_iter().flatten().copied().collect::<Vec<u8>>()))
+                }
                 None => bad.push(slot_of(*shard)),
             }
         }
@@ -443,9 +454,8 @@ impl Inner {
         want.extend(missing.iter().filter_map(|cid| map.locate(cid)).map(|at| at.shard));
         want.retain(|shard| !sources.contains(shard));
         let (inner, want) = (Arc::clone(self), want.into_iter().collect::<Vec<_>>());
-        let rebuilt = tokio::task::spawn_blocking(move || {
-            rebuild_once(&inner.parts[part].map, stripe, &shards, &want)
-        });
+        let rebuilt =
+            tokio::task::spawn_blocking(move || rebuild_once(&inner.parts[part].map, stripe, &shards, &want));
         match rebuilt.await {
             Ok(Ok(blocks)) => self.deliver(blocks, &self.rebuilt_bytes),
             // Every shard was checked against its CID: the manifest lies. Another choice of shards may not.
@@ -574,7 +584,8 @@ pub(crate) fn rebuild_once(
     shards: &[(ShardIndex, Vec<u8>)],
     want: &[ShardIndex],
 ) -> Result<Vec<(Cid, Bytes)>, RebuildError> {
-    let given: Vec<(ShardIndex, &[u8])> = shards.iter().map(|(shard, bytes)| (*shard, bytes.as_slice())).collect();
+    let given: Vec<(ShardIndex, &[u8])> =
+        shards.iter().map(|(shard, bytes)| (*shard, bytes.as_slice())).collect();
     let rebuilt = map.rebuild(stripe, &given, want)?;
     let mut blocks = Vec::new();
     for (shard, bytes) in want.iter().zip(rebuilt) {

@@ -36,38 +36,37 @@
 #![deny(unsafe_code)]
 
 pub mod add;
-mod client;
-mod progress;
-mod local;
-pub mod import;
-mod plan;
-mod quote;
-mod outgoing;
-mod encode;
-mod commitments;
-mod chainwatch;
-mod stage;
-mod upload;
-mod slots;
 pub mod blocks;
-mod object;
 mod cache;
-mod fetch;
+mod chainwatch;
+mod client;
+mod commitments;
+mod encode;
 pub mod export;
+mod fetch;
+pub mod import;
+mod local;
+mod object;
+mod outgoing;
+mod plan;
+mod progress;
+mod quote;
 mod read;
+mod slots;
+mod stage;
 mod status;
-
+mod upload;
 
 pub use add::{StoreError, Stored};
 pub use blocks::{BlockGetter, GetBlockError};
 pub use client::{Client, Parts};
+pub use encode::EncodeError;
 pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
 pub use import::{Added, ImportError, ImportOptions, ImportReport, import};
 pub use local::{AddError, AddOptions, AddedLocally, add_local};
 pub use object::{ObjectError, ObjectPart};
 pub use outgoing::CheckpointError;
-pub use encode::EncodeError;
 pub use progress::{Progress, Reporter, Stage};
 pub use quote::{Quote, QuoteError, StoreOptions};
 pub use read::{ReadError, list, read, resolve};

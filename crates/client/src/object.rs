@@ -124,7 +124,8 @@ impl Client {
         let Some(deal) = query::deal(&view, id) else { return Ok(None) };
         let holders = holders(&view, id);
         self.connect(&holders).await;
-        let source = Description { store: &self.parts.store, net: &self.parts.net, deal: id, holders: &holders };
+        let source =
+            Description { store: &self.parts.store, net: &self.parts.net, deal: id, holders: &holders };
         let cid = deal.manifest;
         let block = source.get(cid).await.ok_or(ObjectError::Missing { deal: id, cid })?;
         let manifest = read_manifest(&block).map_err(|source| ObjectError::Manifest { cid, source })?;
@@ -175,7 +176,9 @@ impl Description<'_> {
         for node in &extent.index {
             let block = match self.get(*node).await {
                 Some(block) => block,
-                None => self.rebuilt(&index, *node).await.ok_or(ObjectError::Missing { deal: self.deal, cid })?,
+                None => {
+                    self.rebuilt(&index, *node).await.ok_or(ObjectError::Missing { deal: self.deal, cid })?
+                }
             };
             nodes.push(read_index(&block, code).map_err(|source| ObjectError::Manifest { cid, source })?);
         }
@@ -203,7 +206,11 @@ impl Description<'_> {
 }
 
 /// Fetches all blocks of a stream that come in time.
-pub(crate) async fn collect(session: &Session, cids: Vec<(Cid, Vec<AccountId>)>, silence: Duration) -> Vec<(Cid, Bytes)> {
+pub(crate) async fn collect(
+    session: &Session,
+    cids: Vec<(Cid, Vec<AccountId>)>,
+    silence: Duration,
+) -> Vec<(Cid, Bytes)> {
     let count = cids.len();
     let mut stream = session.get_from(cids);
     let mut blocks = Vec::with_capacity(count);

@@ -237,7 +237,10 @@ mod tests {
         for (k, is_kept) in [(3, true), (2, false)] {
             let mut now = State::new(before.root, Code::new(k, 6).unwrap(), 80, TokenAmount::new(8));
             now.resume(before.clone());
-            assert_eq!((now.encoded.is_some(), now.proposed, now.term_windows), (is_kept, before.proposed, 80));
+            assert_eq!(
+                (now.encoded.is_some(), now.proposed, now.term_windows),
+                (is_kept, before.proposed, 80)
+            );
         }
     }
 

@@ -74,13 +74,17 @@ pub(crate) fn fit(
             None => code_of(eligible, options)?,
         };
         let plan = hpips_erasure::plan(code, root, &[], blocks.iter().copied())?;
-        let longest = plan.extents().iter().flat_map(|extent| extent.piece_bytes()).copied().max().unwrap_or(0);
+        let longest =
+            plan.extents().iter().flat_map(|extent| extent.piece_bytes()).copied().max().unwrap_or(0);
         let market = market(view, longest, ceiling, code);
         let room = operators(params, &market);
         if room < u64::from(code.n()) && options.code.is_some() {
             return Err(QuoteError::TooFewProviders { have: room, need: code.n() });
         }
-        if room >= eligible || options.code.is_some() || code_of(room, options).is_ok_and(|again| again == code) {
+        if room >= eligible
+            || options.code.is_some()
+            || code_of(room, options).is_ok_and(|again| again == code)
+        {
             let ask_max = options.ask_max.unwrap_or_else(|| least_ceiling(&market, code));
             return Ok(Fitted { plan, ask_max, operators: room });
         }

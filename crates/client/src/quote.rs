@@ -180,7 +180,8 @@ impl Client {
         }
         let blocks = list_blocks(&self.parts.store, root)?;
         let content: u64 = blocks.iter().map(|(_, bytes)| u64::from(*bytes)).sum();
-        let deals = if stage::covers(&own, content) { own.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
+        let deals =
+            if stage::covers(&own, content) { own.iter().map(|(id, _)| *id).collect() } else { Vec::new() };
         let fitted = match &binding {
             // Providers may have come or gone since: what was begun stays as it was cut.
             Some(binding) => {
@@ -203,7 +204,8 @@ impl Client {
     ) -> Quote {
         let Fitted { plan, ask_max, operators } = fitted;
         let (code, me) = (plan.code(), self.account());
-        let (mut price_max, mut deposit, mut deposited) = (TokenAmount::ZERO, TokenAmount::ZERO, TokenAmount::ZERO);
+        let (mut price_max, mut deposit, mut deposited) =
+            (TokenAmount::ZERO, TokenAmount::ZERO, TokenAmount::ZERO);
         let (mut admits, mut bytes) = (true, 0);
         let sum = |a: TokenAmount, b| a.checked_add(b).unwrap_or(TokenAmount::SUPPLY);
         for extent in 0..plan.extents().len() {

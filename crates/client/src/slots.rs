@@ -88,8 +88,9 @@ impl Slots<'_> {
         loop {
             let draw = self.draw()?;
             let held = self.held(outgoing, &draw);
-            let missing: Vec<usize> =
-                (0..draw.holders.len()).filter(|slot| !held.contains_key(slot) && !left_out.contains(slot)).collect();
+            let missing: Vec<usize> = (0..draw.holders.len())
+                .filter(|slot| !held.contains_key(slot) && !left_out.contains(slot))
+                .collect();
             self.report(outgoing, report);
             if missing.is_empty() {
                 return self.placed(outgoing, commitments, held, &left_out).await;
@@ -108,7 +109,8 @@ impl Slots<'_> {
 
     /// Receipts that are of the holders drawn now.
     fn held(&self, outgoing: &Outgoing, draw: &DrawRow) -> BTreeMap<usize, SignedReceipt> {
-        let receipts = outgoing.state.receipts.iter().filter(|signed| signed.receipt.proposal == self.proposal);
+        let receipts =
+            outgoing.state.receipts.iter().filter(|signed| signed.receipt.proposal == self.proposal);
         receipts
             .map(|signed| (usize::from(signed.receipt.slot.get()), signed.clone()))
             .filter(|(slot, signed)| {
@@ -151,7 +153,9 @@ impl Slots<'_> {
             let Some(ended) = uploads.join_next().await else { return Ok(failed) };
             let (slot, outcome) = ended.map_err(|_| StoreError::Encode(EncodeError::Stopped))?;
             let outcome = match outcome {
-                Ok(signed) if commitments.of(outgoing, self.extent, slot).await? == signed.receipt.comm_p => Ok(signed),
+                Ok(signed) if commitments.of(outgoing, self.extent, slot).await? == signed.receipt.comm_p => {
+                    Ok(signed)
+                }
                 Ok(_) => Err(UploadError::Commitment),
                 Err(AttemptError::Encode(error)) => return Err(error.into()),
                 Err(AttemptError::Upload(error)) => Err(error),
@@ -159,7 +163,8 @@ impl Slots<'_> {
             match outcome {
                 Ok(signed) => {
                     let (proposal, index) = (signed.receipt.proposal, signed.receipt.slot);
-                    let is_other = |old: &SignedReceipt| (old.receipt.proposal, old.receipt.slot) != (proposal, index);
+                    let is_other =
+                        |old: &SignedReceipt| (old.receipt.proposal, old.receipt.slot) != (proposal, index);
                     outgoing.state.receipts.retain(is_other);
                     outgoing.state.receipts.push(signed);
                     outgoing.save()?;
@@ -170,7 +175,12 @@ impl Slots<'_> {
         }
     }
 
-    fn order(&self, outgoing: &Outgoing, slot: usize, beside: &Arc<Vec<NamedBlock>>) -> Result<PendingOrder, StoreError> {
+    fn order(
+        &self,
+        outgoing: &Outgoing,
+        slot: usize,
+        beside: &Arc<Vec<NamedBlock>>,
+    ) -> Result<PendingOrder, StoreError> {
         let encoded = outgoing.state.encoded.as_ref().ok_or(StoreError::Encode(EncodeError::Stopped))?;
         let chain = &self.client.parts.chain;
         Ok(PendingOrder {
@@ -186,7 +196,12 @@ impl Slots<'_> {
     }
 
     /// Puts another provider into a slot, or leaves it out.
-    async fn remedy(&self, slot: usize, error: UploadError, left_out: &mut BTreeSet<usize>) -> Result<(), StoreError> {
+    async fn remedy(
+        &self,
+        slot: usize,
+        error: UploadError,
+        left_out: &mut BTreeSet<usize>,
+    ) -> Result<(), StoreError> {
         let draw = self.draw()?;
         let holder = draw.holders.get(slot).ok_or(StoreError::Expired)?.provider;
         info!(%holder, slot, reason = %error, "a holder does not take its slot");
@@ -223,7 +238,9 @@ impl Slots<'_> {
         let operation = Operation::Replace { proposal: self.proposal, slot: slot_index(slot), refusal };
         match self.client.execute(vec![operation]).await {
             Ok(_) => Ok(true),
-            Err(error) if matches!(error.failure(), Some(Failure::NoCandidate | Failure::LeftOut)) => Ok(false),
+            Err(error) if matches!(error.failure(), Some(Failure::NoCandidate | Failure::LeftOut)) => {
+                Ok(false)
+            }
             Err(error) => Err(error.into()),
         }
     }
@@ -276,7 +293,8 @@ fn list_beside(store: &hpips_store::Store, cid: Cid, extent: usize) -> Result<Ve
     let interior = map.interior_blocks(manifest.content_bytes / 1000).into_iter().map(|entry| entry.cid);
     let mut bytes: usize = blocks.iter().map(|block| block.data.len()).sum();
     for cid in [manifest.root].into_iter().chain(interior) {
-        if blocks.iter().any(|block| block.cid == cid) || cid.hash().code() == hpips_types::content::IDENTITY {
+        if blocks.iter().any(|block| block.cid == cid) || cid.hash().code() == hpips_types::content::IDENTITY
+        {
             continue;
         }
         let block = get(cid)?;
@@ -290,7 +308,11 @@ fn list_beside(store: &hpips_store::Store, cid: Cid, extent: usize) -> Result<Ve
 }
 
 /// Tries a holder until it has signed, refused for good, or was silent too often.
-async fn attempt(client: &Client, holder: AccountId, order: PendingOrder) -> Result<SignedReceipt, AttemptError> {
+async fn attempt(
+    client: &Client,
+    holder: AccountId,
+    order: PendingOrder,
+) -> Result<SignedReceipt, AttemptError> {
     let order = order.hashed().await?;
     client.introduce(holder).await;
     let mut wait = BACKOFF;
@@ -384,7 +406,11 @@ mod tests {
             ((20, 51), 13, 20, 0, false, Remedy::GiveUp),
         ] {
             let code = Code::new(code.0, code.1).unwrap();
-            assert_eq!(remedy(code, &draw(skipped, spares), left_out, is_signed), expected, "{code:?} {skipped} {spares}");
+            assert_eq!(
+                remedy(code, &draw(skipped, spares), left_out, is_signed),
+                expected,
+                "{code:?} {skipped} {spares}"
+            );
         }
     }
 }

@@ -77,7 +77,12 @@ pub(crate) fn binding(
     binding_of(open.as_ref(), begun, own, query::head(view).height)
 }
 
-fn binding_of(open: Option<&Propose>, begun: Option<&State>, own: &[(DealId, Deal)], now: Height) -> Option<Binding> {
+fn binding_of(
+    open: Option<&Propose>,
+    begun: Option<&State>,
+    own: &[(DealId, Deal)],
+    now: Height,
+) -> Option<Binding> {
     let of = |k, n, ask_max, term_windows| Some(Binding { code: Code::new(k, n)?, ask_max, term_windows });
     if let Some(terms) = open {
         return of(terms.k, terms.n, terms.ask_max, terms.term_windows);
@@ -96,7 +101,11 @@ pub(crate) fn standing(view: &dyn StateView, me: &AccountId, terms: &Propose) ->
     standing_of(&deals, own_proposal(view, me, terms), terms)
 }
 
-fn standing_of(deals: &[(DealId, Deal)], proposal: Option<(ProposalId, ProposalRow)>, terms: &Propose) -> Standing {
+fn standing_of(
+    deals: &[(DealId, Deal)],
+    proposal: Option<(ProposalId, ProposalRow)>,
+    terms: &Propose,
+) -> Standing {
     let is_ours = |deal: &Deal| (deal.extent, deal.k, deal.n) == (terms.extent, terms.k, terms.n);
     if let Some((id, _)) = deals.iter().find(|(_, deal)| is_ours(deal)) {
         return Standing::Active(*id);
@@ -221,8 +230,14 @@ mod tests {
 
     #[test]
     fn a_proposal_under_way_is_waited_for() {
-        for (proposed, now, expected) in [(None, 5, false), (Some(5), 5, true), (Some(5), 69, true), (Some(5), 70, false)] {
-            assert_eq!(may_still_come(proposed.map(Height::new), Height::new(now)), expected, "{proposed:?} {now}");
+        for (proposed, now, expected) in
+            [(None, 5, false), (Some(5), 5, true), (Some(5), 69, true), (Some(5), 70, false)]
+        {
+            assert_eq!(
+                may_still_come(proposed.map(Height::new), Height::new(now)),
+                expected,
+                "{proposed:?} {now}"
+            );
         }
     }
 }

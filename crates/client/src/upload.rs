@@ -77,7 +77,8 @@ impl UploadError {
             Self::Send(_) | Self::Receive(_) | Self::Silent => true,
             Self::Bulk(error) => error.is_transient(),
             Self::Refused { code, signed, .. } => {
-                signed.is_none() && matches!(code, RefusalCode::NotDrawn | RefusalCode::Busy | RefusalCode::Closing)
+                signed.is_none()
+                    && matches!(code, RefusalCode::NotDrawn | RefusalCode::Busy | RefusalCode::Closing)
             }
             Self::Foreign | Self::Commitment => false,
         }
@@ -94,7 +95,11 @@ impl UploadError {
 
 /// Brings a piece to a holder. Returns its receipt, of which everything is checked but the commitment. What an
 /// earlier attempt brought is not sent again. Dropping the future cuts the transfer.
-pub(crate) async fn upload(net: &Net, holder: AccountId, order: &Order) -> Result<SignedReceipt, UploadError> {
+pub(crate) async fn upload(
+    net: &Net,
+    holder: AccountId,
+    order: &Order,
+) -> Result<SignedReceipt, UploadError> {
     let mut stream = net.open(holder, &order.protocol).await?;
     let spec = order.spec();
     let request = Request::Upload(Upload {
@@ -126,7 +131,8 @@ fn check(order: &Order, holder: AccountId, bytes: &[u8]) -> Result<SignedReceipt
     let signed: SignedReceipt = cbor::decode(bytes, SIGNED_BYTES_MAX).map_err(|_| UploadError::Foreign)?;
     let receipt = &signed.receipt;
     let spec = order.spec();
-    let is_ours = (receipt.chain, receipt.proposal, receipt.slot) == (order.chain, order.proposal, order.slot)
+    let is_ours = (receipt.chain, receipt.proposal, receipt.slot)
+        == (order.chain, order.proposal, order.slot)
         && receipt.provider == holder
         && (receipt.bytes, receipt.blake3) == (spec.bytes, spec.hash);
     if is_ours && signed.verify().is_ok() { Ok(signed) } else { Err(UploadError::Foreign) }

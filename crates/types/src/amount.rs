@@ -91,7 +91,8 @@ impl ByteCount {
 /// On overflow of 64 bits: more than the supply is a broken invariant.
 impl core::iter::Sum for TokenAmount {
     fn sum<I: Iterator<Item = Self>>(amounts: I) -> Self {
-        amounts.fold(Self::ZERO, |total, amount| total.checked_add(amount).expect("more coins than the supply"))
+        amounts
+            .fold(Self::ZERO, |total, amount| total.checked_add(amount).expect("more coins than the supply"))
     }
 }
 
@@ -123,7 +124,10 @@ impl core::str::FromStr for TokenAmount {
 
     fn from_str(text: &str) -> Result<Self, AmountError> {
         let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-        if whole.is_empty() || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.') || fraction.contains('.') {
+        if whole.is_empty()
+            || !text.bytes().all(|b| b.is_ascii_digit() || b == b'.')
+            || fraction.contains('.')
+        {
             return Err(AmountError::Malformed);
         }
         if fraction.len() > 9 {
@@ -131,7 +135,10 @@ impl core::str::FromStr for TokenAmount {
         }
         let coins: u64 = whole.parse().map_err(|_| AmountError::TooLarge)?;
         let nano: u64 = format!("{fraction:0<9}").parse().map_err(|_| AmountError::Malformed)?;
-        let total = coins.checked_mul(NANO_PER_COIN).and_then(|n| n.checked_add(nano)).ok_or(AmountError::TooLarge)?;
+        let total = coins
+            .checked_mul(NANO_PER_COIN)
+            .and_then(|n| n.checked_add(nano))
+            .ok_or(AmountError::TooLarge)?;
         if total > Self::SUPPLY.get() { Err(AmountError::TooLarge) } else { Ok(Self::new(total)) }
     }
 }
@@ -168,9 +175,14 @@ mod tests {
 
     #[test]
     fn sizes_read_well() {
-        for (bytes, text) in
-            [(0, "0 B"), (999, "999 B"), (1_000, "1.00 kB"), (48_234_567, "48.2 MB"), (262_144, "262 kB"), (8_200_000_000, "8.20 GB")]
-        {
+        for (bytes, text) in [
+            (0, "0 B"),
+            (999, "999 B"),
+            (1_000, "1.00 kB"),
+            (48_234_567, "48.2 MB"),
+            (262_144, "262 kB"),
+            (8_200_000_000, "8.20 GB"),
+        ] {
             assert_eq!(ByteCount::new(bytes).to_short(), text);
         }
     }

@@ -43,7 +43,8 @@ pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8], bytes_max: usize) -
     if bytes.len() > bytes_max {
         return Err(CborError::TooLong { got: bytes.len(), max: bytes_max });
     }
-    let value: T = serde_ipld_dagcbor::from_slice(bytes).map_err(|error| CborError::Malformed(Box::new(error)))?;
+    let value: T =
+        serde_ipld_dagcbor::from_slice(bytes).map_err(|error| CborError::Malformed(Box::new(error)))?;
     if encode(&value) == bytes { Ok(value) } else { Err(CborError::NotCanonical) }
 }
 

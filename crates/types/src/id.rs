@@ -41,7 +41,8 @@ const ADDRESS_PREFIX: bech32::Hrp = bech32::Hrp::parse_unchecked("hp");
 impl fmt::Display for AccountId {
     /// Bech32m with prefix `hp` (BIP-350).
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        bech32::encode_lower_to_fmt::<bech32::Bech32m, _>(f, ADDRESS_PREFIX, self.as_bytes()).map_err(|_| fmt::Error)
+        bech32::encode_lower_to_fmt::<bech32::Bech32m, _>(f, ADDRESS_PREFIX, self.as_bytes())
+            .map_err(|_| fmt::Error)
     }
 }
 

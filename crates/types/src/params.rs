@@ -108,7 +108,13 @@ impl NetworkParams {
     /// Parameters of the demonstration: as [`Self::dev`], with a day of one window and one epoch that
     /// outlasts the run.
     pub fn demo() -> Self {
-        Self { name: "test-demo".into(), day_windows: 1, term_windows_min: 1, epoch_blocks: 1 << 20, ..Self::dev() }
+        Self {
+            name: "test-demo".into(),
+            day_windows: 1,
+            term_windows_min: 1,
+            epoch_blocks: 1 << 20,
+            ..Self::dev()
+        }
     }
 
     /// Parameters of a public test network.

@@ -38,6 +38,10 @@ const ANSWER: Duration = Duration::from_secs(120);
 /// not by being slow.
 const STEP: Duration = Duration::from_secs(300);
 
+/// Why a holder may be missing before any was killed: its proofs came too late.
+const BUSY: &str = "every slot has a holder. This machine was too busy to prove eight providers' windows in time: \
+                    close other programs and try again";
+
 /// A value once it is not absent; otherwise the check that failed.
 fn checked<T>(value: Option<T>, what: &str) -> Result<T, DemoError> {
     value.ok_or_else(|| DemoError::Check(what.into()))
@@ -322,7 +326,7 @@ impl Story<'_, '_> {
         let deal = self.deal(deal).await?;
         let mut holders = Vec::new();
         for slot in &deal.slots {
-            let provider = checked(slot.provider.as_ref(), "a holder of every slot")?;
+            let provider = checked(slot.provider.as_ref(), BUSY)?;
             holders.push(self.index_of_address(provider)?);
         }
         holders.sort_unstable();

@@ -141,9 +141,13 @@ async fn one_holder_too_few_says_how_many_answer() {
     holders.kill(&[0, 2]).await;
     let options = FetchOptions { deadline: Duration::from_millis(100), ..FetchOptions::default() };
     let (blocks, root, target) = (holders.blocks(options), holders.root, holders.folder.path().join("out"));
-    let failed = tokio::task::spawn_blocking(move || export(root, &blocks, &target, &mut |_| {})).await.unwrap();
+    let failed =
+        tokio::task::spawn_blocking(move || export(root, &blocks, &target, &mut |_| {})).await.unwrap();
     let Err(crate::ExportError::Get { source, .. }) = failed else { panic!("{failed:?}") };
-    assert!(matches!(source, GetBlockError::TooFewSlots { answer: 1, slots: 3, needed: 2, .. }), "{source:?}");
+    assert!(
+        matches!(source, GetBlockError::TooFewSlots { answer: 1, slots: 3, needed: 2, .. }),
+        "{source:?}"
+    );
     holders.close().await;
 }
 

@@ -65,7 +65,8 @@ async fn converse(mut stream: Stream, seed: &[u8; 32], manner: Manner, turn: usi
     piece::send(&mut stream, &Reply::Accepted(accepted)).await.unwrap();
     let spec = Spec { hash: asked.blake3, bytes: asked.bytes };
     let limit = if manner == Manner::Cut && turn == 0 { 3 << 20 } else { usize::MAX };
-    let Ok(sink) = bulk::receive_piece(&mut stream, &spec, target, Committing(CommP::new(), limit)).await else {
+    let Ok(sink) = bulk::receive_piece(&mut stream, &spec, target, Committing(CommP::new(), limit)).await
+    else {
         return;
     };
     let receipt = PieceReceipt {
