@@ -62,14 +62,18 @@ pub(crate) async fn run(shared: Arc<Shared>) {
         let state = shared.parts.chain.state();
         shared.remember(&query::pieces(&state, &shared.me));
         for set in query::sets(&state, &shared.me) {
+            // The open window first: a machine that can only just keep up then misses no more windows while it
+            // owes one.
+            let mut is_current_due = false;
             if let Some(task) = query::open_window(&state, set) {
+                is_current_due = task.is_committed && !task.is_proven;
                 if !task.is_committed {
                     busy.spawn((set, task.window, Job::Commit), commit(Arc::clone(&shared), set, task));
                 } else if !task.is_proven {
                     busy.spawn((set, task.window, Job::Prove), prove(Arc::clone(&shared), set, task));
                 }
             }
-            if let Some(task) = query::debt(&state, set) {
+            if let Some(task) = query::debt(&state, set).filter(|_| !is_current_due) {
                 busy.spawn((set, task.window, Job::Prove), prove(Arc::clone(&shared), set, task));
             }
         }
