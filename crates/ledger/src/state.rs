@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 use crate::event::Event;
 
-/// A row's name; see [`crate::tables`].
+/// A row's name; see `tables.rs`.
 pub type Key = Vec<u8>;
 /// A row's content: canonical dag-cbor.
 pub type Value = Vec<u8>;

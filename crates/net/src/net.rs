@@ -251,7 +251,7 @@ impl Net {
         Gossip::new(topic, bytes_max.min(self.0.limits.gossip_bytes_max), commands, inbox)
     }
 
-    /// A channel of small messages for consensus: see [`frames`](crate::frames).
+    /// A channel of small messages for consensus: see `frames.rs`.
     ///
     /// # Errors
     /// [`AlreadyAccepted`] when the channel is open already.

@@ -1,5 +1,5 @@
 //! What client and provider say to each other around a piece, as frames of canonical dag-cbor on a stream of
-//! [`PROTOCOL`].
+//! [`protocol`].
 //!
 //! ```text
 //! client                                   provider
