@@ -54,7 +54,9 @@ pub enum DemoError {
         source: hpips_api::CallError,
     },
     /// Something did not happen in time.
-    #[error("{what} did not happen within {seconds} s. Is this machine busy, perhaps with another demo? Close it and try again")]
+    #[error(
+        "{what} did not happen within {seconds} s. Is this machine busy, perhaps with another demo? Close it and try again"
+    )]
     Late {
         /// What.
         what: String,
