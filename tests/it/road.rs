@@ -20,6 +20,8 @@ use crate::binary::hpips;
 /// Longest wait for anything: a window is 16 s, a loaded machine is slow.
 const PATIENCE: Duration = Duration::from_secs(240);
 const SEALED: u64 = 256 * 1024;
+/// Windows the object is stored for: more than the test takes.
+const TERM_WINDOWS: u64 = 100;
 
 /// Waits until a question has the answer looked for.
 async fn until<T, F: Future<Output = Option<T>>>(what: &str, mut look: impl FnMut() -> F) -> T {
@@ -127,9 +129,11 @@ async fn road() {
     let added: AddAnswer = post(&client, "/hpips/v0/add", &request).await;
     let root = added.root;
     let quote: QuoteAnswer =
-        post(&client, "/hpips/v0/quote", &QuoteRequest { root: root.clone(), windows: None }).await;
+        post(&client, "/hpips/v0/quote", &QuoteRequest { root: root.clone(), windows: Some(TERM_WINDOWS) })
+            .await;
     assert_eq!((quote.needed, quote.slots), (3, 6), "eight providers give 3 of 6");
-    let request = StoreRequest { root: root.clone(), windows: None, price_max: quote.price_max };
+    let request =
+        StoreRequest { root: root.clone(), windows: Some(TERM_WINDOWS), price_max: quote.price_max };
     let stored: StoreAnswer = post(&client, "/hpips/v0/store", &request).await;
     assert_eq!(stored.deals.len(), 1);
 
