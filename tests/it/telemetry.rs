@@ -45,7 +45,7 @@ fn no_exporter_starts() {
 
 /// Whether a node sees the third block within a minute.
 fn wait_for_blocks(repo: &Path) -> bool {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let deadline = Instant::now() + Duration::from_secs(60);
     runtime.block_on(async {
         while Instant::now() < deadline {
