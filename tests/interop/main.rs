@@ -1,0 +1,7 @@
+//! HPIPS beside the real thing: the same bytes, flags and questions given to Kubo and to npm's clients.
+//!
+//! Each test starts its own daemons on loopback and says "skipped" where a program is absent; `just interop`
+//! installs them and runs all.
+
+mod cids;
+mod kubo;
