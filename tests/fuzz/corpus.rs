@@ -25,7 +25,7 @@ fn no_decoder_panics() {
         }
         inputs.push(Vec::new());
         let mut dice = Dice::new(seed);
-        let mut check = |input: &[u8]| {
+        let check = |input: &[u8]| {
             let outcome = std::panic::catch_unwind(|| (target.run)(input));
             let shown: String = input.iter().map(|byte| format!("{byte:02x}")).collect();
             assert!(outcome.is_ok(), "{} panics with HPIPS_FUZZ_SEED={seed} on {shown}", target.name);
