@@ -71,7 +71,7 @@ impl Store {
         Ok(!found.is_empty())
     }
 
-    /// Removes every block from the packs that is reachable neither from a pin nor from one of `roots`, and gives packs
+    /// Removes every block from the packs that is reachable from no pin, neither from the root of the files nor from one of `roots`, and gives packs
     /// back that are empty or more than half so. Writers wait meanwhile; readers do not.
     ///
     /// # Errors
@@ -102,6 +102,7 @@ impl Store {
     fn mark(&self, roots: &[Cid]) -> Result<HashSet<Vec<u8>>, ReadError> {
         let mut live = HashSet::new();
         let mut roots = roots.to_vec();
+        roots.extend(self.files_root());
         for pin in self.pins() {
             match pin.kind {
                 PinKind::Direct => drop(live.insert(pin.cid.hash().to_bytes())),

@@ -12,7 +12,7 @@
 //! | store blocks from outside (checked against their CIDs) | [`Store::put`] |
 //! | store blocks this process has just built | [`Store::put_built`] |
 //! | read | [`Store::get`], [`Store::size`], [`Store::has`], or [`hpips_bitswap::BlockSource`] |
-//! | keep things | [`Store::pin`], [`Store::unpin`], [`Store::pins`] |
+//! | keep things | [`Store::pin`], [`Store::unpin`], [`Store::pins`], [`Store::set_files_root`] |
 //! | serve blocks out of a provider's piece file | [`Store::add_piece`], [`Store::remove_piece`] |
 //! | serve blocks out of a user's file (`--nocopy`) | [`Store::add_user_file`] |
 //! | make room | [`Store::delete`], [`Store::collect`], with [`Store::hold`] for what is not pinned yet |
@@ -38,6 +38,7 @@ mod collect;
 mod config;
 mod error;
 mod index;
+mod journal;
 mod layer;
 mod lock;
 mod open;
@@ -59,6 +60,6 @@ pub use collect::{CollectReport, Hold};
 pub use config::Config;
 pub use error::{IndexError, OpenError, ReadError, WriteError};
 pub use pieces::PieceKey;
-pub use pins::{Pin, PinKind};
+pub use pins::{OldPin, Pin, PinKind};
 pub use store::{BLOCK_BYTES_MAX, Store};
 pub use verify::VerifyReport;

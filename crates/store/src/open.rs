@@ -8,10 +8,10 @@ use std::sync::{Arc, Mutex, RwLock};
 use crate::config::Config;
 use crate::error::{IndexError, OpenError};
 use crate::index::{Durable, Index, PackState};
+use crate::journal::Journal;
 use crate::layer::Layer;
 use crate::lock::Lock;
 use crate::pack::{self, Found, HEADER_BYTES};
-use crate::pins::Pins;
 use crate::store::{Active, Inner, OpenFiles, Writer};
 use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN};
 
@@ -31,7 +31,8 @@ pub(crate) fn open(
     check_version(&*layer, dir)?;
     layer.create_dir(&packs_dir).map_err(io)?;
     layer.sync_dir(dir).map_err(io)?;
-    let pins = Pins::open(&*layer, dir).map_err(|source| OpenError::Io { path: dir.join("pins"), source })?;
+    let journal =
+        Journal::open(&layer, dir).map_err(|source| OpenError::Io { path: dir.join("pins"), source })?;
     let index = Index::open(&*layer, dir, config.cache_bytes)?;
     let writer = Recovery { layer: &*layer, packs_dir: &packs_dir, config: &config, index: &index }.run()?;
     Ok(Inner {
@@ -42,7 +43,7 @@ pub(crate) fn open(
         files: Mutex::new(OpenFiles::default()),
         gate: RwLock::new(()),
         writer: Mutex::new(writer),
-        pins: Mutex::new(pins),
+        journal: Mutex::new(journal),
         _lock: lock,
     })
 }

@@ -11,11 +11,11 @@ use hpips_types::Cid;
 use crate::config::Config;
 use crate::error::{IndexError, OpenError, WriteError};
 use crate::index::{Durable, Index, Place};
+use crate::journal::Journal;
 use crate::layer::{Disk, Layer, LayerFile};
 use crate::lock::Lock;
 use crate::open;
 use crate::pack;
-use crate::pins::{NAME_BYTES_MAX, Pin, PinKind, Pins};
 use crate::tables::{Kind, META_BLOCKS};
 
 /// Largest block that is kept, bytes. Peers send at most 2 MiB; local tools may have made larger ones.
@@ -37,7 +37,7 @@ pub(crate) struct Inner {
     /// commit that forgot it. So no reader finds a row and then no file.
     pub(crate) gate: RwLock<()>,
     pub(crate) writer: Mutex<Writer>,
-    pub(crate) pins: Mutex<Pins>,
+    pub(crate) journal: Mutex<Journal>,
     /// Last, so that the lock is released after everything is closed.
     pub(crate) _lock: Option<Lock>,
 }
@@ -173,44 +173,6 @@ impl Store {
         }
     }
 
-    /// Pins a root, or changes its pin. Whether its blocks are here is not asked.
-    ///
-    /// # Errors
-    /// [`WriteError::NameTooLong`] over 255 bytes of name; failures of the disk.
-    pub fn pin(&self, cid: &Cid, kind: PinKind, name: &str) -> Result<(), WriteError> {
-        if name.len() > NAME_BYTES_MAX {
-            return Err(WriteError::NameTooLong { got: name.len(), max: NAME_BYTES_MAX });
-        }
-        self.pins_to_change()?.set(cid, Some((kind, name))).map_err(|source| self.pins_failed(source))
-    }
-
-    /// Removes a pin; returns whether there was one.
-    ///
-    /// # Errors
-    /// Failures of the disk.
-    pub fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
-        let mut pins = self.pins_to_change()?;
-        if pins.get(cid).is_none() {
-            return Ok(false);
-        }
-        pins.set(cid, None).map_err(|source| self.pins_failed(source))?;
-        Ok(true)
-    }
-
-    /// The pin of a root.
-    pub fn pin_of(&self, cid: &Cid) -> Option<Pin> {
-        self.pins_mut().get(cid)
-    }
-
-    /// All pins, ordered by CID.
-    pub fn pins(&self) -> Vec<Pin> {
-        self.pins_mut().list()
-    }
-
-    fn pins_failed(&self, source: io::Error) -> WriteError {
-        WriteError::Io { path: self.inner.dir.join("pins"), source }
-    }
-
     /// Makes everything that the index knows durable in the index itself, so that the next open has nothing to scan.
     ///
     /// # Errors
@@ -220,16 +182,6 @@ impl Store {
         self.inner.index.write(Durable::Now, |_| Ok(()))?;
         writer.lag_bytes = 0;
         Ok(())
-    }
-
-    fn pins_to_change(&self) -> Result<MutexGuard<'_, Pins>, WriteError> {
-        let pins = self.pins_mut();
-        if pins.is_poisoned() { Err(WriteError::Poisoned) } else { Ok(pins) }
-    }
-
-    fn pins_mut(&self) -> MutexGuard<'_, Pins> {
-        // Nothing between journal and memory can panic.
-        self.inner.pins.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -11,7 +11,9 @@ use hpips_types::{Cid, DealId, SlotIndex};
 
 use super::{block, parent, small};
 use crate::mocks::MemoryDisk;
-use crate::{BLOCK_BYTES_MAX, Config, OpenError, PieceKey, Pin, PinKind, ReadError, Store, WriteError};
+use crate::{
+    BLOCK_BYTES_MAX, Config, OldPin, OpenError, PieceKey, Pin, PinKind, ReadError, Store, WriteError,
+};
 
 fn in_memory() -> (MemoryDisk, Store) {
     let disk = MemoryDisk::new(1);
@@ -104,6 +106,30 @@ fn pins_survive_and_can_be_renamed() {
         let store = open(&disk);
         assert_eq!(store.pins(), [Pin { cid: a, kind: PinKind::Direct, name: "renamed".into() }]);
     }
+}
+
+#[test]
+fn the_root_of_the_files_survives_and_keeps_what_it_reaches() {
+    let (disk, store) = in_memory();
+    assert_eq!(store.files_root(), None);
+    let (leaf, other) = (block(1, 300), block(2, 300));
+    let root = parent(&[leaf.0]);
+    store.put(vec![leaf.clone(), other.clone(), root.clone()]).unwrap();
+    store.set_files_root(&other.0).unwrap();
+    store.set_files_root(&root.0).unwrap();
+    store.pin(&other.0, PinKind::Direct, "kept").unwrap();
+    assert!(store.update_pin(&other.0, &root.0, OldPin::Keep).unwrap());
+    assert!(store.update_pin(&root.0, &leaf.0, OldPin::Remove).unwrap());
+    assert!(!store.update_pin(&root.0, &leaf.0, OldPin::Remove).unwrap());
+    store.unpin(&other.0).unwrap();
+    store.unpin(&leaf.0).unwrap();
+    drop(store);
+    let store = open(&disk);
+    assert_eq!(store.files_root(), Some(root.0));
+    assert_eq!(store.pins(), []);
+    assert_eq!(store.collect(&[]).unwrap().blocks, 1);
+    assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1));
+    assert_eq!(store.get(&other.0).unwrap(), None);
 }
 
 #[test]
