@@ -23,8 +23,10 @@ mod ifma;
 #[cfg(target_arch = "x86_64")]
 mod job;
 
+#[cfg(target_arch = "x86_64")]
 use core::any::Any;
 
+#[cfg(target_arch = "x86_64")]
 use form::Form;
 #[cfg(target_arch = "x86_64")]
 use job::Job;
@@ -150,8 +152,10 @@ fn compress_one<const T: usize, I: Word, O: Word>(input: &[I; T]) -> O {
 }
 
 /// The words of a group of states: `[element][word][lane]`.
+#[cfg(target_arch = "x86_64")]
 type Planes<const T: usize, const LANES: usize> = [[[u64; LANES]; 4]; T];
 
+#[cfg(target_arch = "x86_64")]
 fn planes<const T: usize, const LANES: usize, I: Word>(states: &[[I; T]]) -> Planes<T, LANES> {
     let mut planes = [[[0; LANES]; 4]; T];
     for (lane, state) in states.iter().enumerate() {
@@ -164,10 +168,12 @@ fn planes<const T: usize, const LANES: usize, I: Word>(states: &[[I; T]]) -> Pla
     planes
 }
 
+#[cfg(target_arch = "x86_64")]
 fn element<const LANES: usize, O: Word>(plane: &[[u64; LANES]; 4], lane: usize) -> O {
     O::of_words(core::array::from_fn(|word| plane[word][lane]))
 }
 
+#[cfg(target_arch = "x86_64")]
 fn permute_group<const T: usize, const LANES: usize>(
     states: &mut [[Fr; T]],
     run: fn(&mut Planes<T, LANES>, &Job),
@@ -179,6 +185,7 @@ fn permute_group<const T: usize, const LANES: usize>(
     }
 }
 
+#[cfg(target_arch = "x86_64")]
 fn compress_group<const T: usize, const LANES: usize, I: Word, O: Word>(
     inputs: &[[I; T]],
     outputs: &mut [O],

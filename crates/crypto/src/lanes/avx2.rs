@@ -6,9 +6,9 @@
 use core::arch::x86_64::*;
 use std::sync::LazyLock;
 
-use super::job::{self, Job, Width};
+use super::job::{self, Job, Width, complement, split};
 use crate::poseidon2::instance;
-use crate::poseidon2::rounds::{MODULUS, Vector, complement, split};
+use crate::poseidon2::rounds::{MODULUS, Vector};
 
 /// States in a vector.
 pub(super) const LANES: usize = 4;

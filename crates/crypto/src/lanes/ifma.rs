@@ -5,9 +5,9 @@
 use core::arch::x86_64::*;
 use std::sync::LazyLock;
 
-use super::job::{self, Job, Width};
+use super::job::{self, Job, Width, complement, split};
 use crate::poseidon2::instance;
-use crate::poseidon2::rounds::{MODULUS, Vector, complement, split};
+use crate::poseidon2::rounds::{MODULUS, Vector};
 
 /// States in a vector.
 pub(super) const LANES: usize = 8;
@@ -256,53 +256,81 @@ fn carried(mut limbs: [__m512i; LIMBS]) -> Element {
     Element(limbs)
 }
 
+/// Sums of the limbs of a product, from the lowest.
+type Sums = [__m512i; 2 * LIMBS];
+
+/// Row after row, each followed by its step of the reduction: a step waits for the one before, and the next row
+/// fills that time.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn mul(a: &Element, b: &Element) -> Element {
-    let mut sums = [word(0); 2 * LIMBS];
-    for i in 0..LIMBS {
-        for j in 0..LIMBS {
-            sums[i + j] = low(sums[i + j], a.0[i], b.0[j]);
-            sums[i + j + 1] = high(sums[i + j + 1], a.0[i], b.0[j]);
-        }
-    }
-    montgomery(sums)
+    let sums = reduced::<0>(row::<0>([word(0); 2 * LIMBS], a, b));
+    let sums = reduced::<1>(row::<1>(sums, a, b));
+    let sums = reduced::<2>(row::<2>(sums, a, b));
+    let sums = reduced::<3>(row::<3>(sums, a, b));
+    let [.., a, b, c, d, e] = reduced::<4>(row::<4>(sums, a, b));
+    carried([a, b, c, d, e])
 }
 
+/// As [`mul`]; a row leaves two columns that no later row adds to.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
 fn square(a: &Element) -> Element {
-    let mut sums = [word(0); 2 * LIMBS];
-    for i in 0..LIMBS {
-        for j in i + 1..LIMBS {
-            sums[i + j] = low(sums[i + j], a.0[i], a.0[j]);
-            sums[i + j + 1] = high(sums[i + j + 1], a.0[i], a.0[j]);
-        }
-    }
-    for sum in &mut sums {
-        *sum = _mm512_add_epi64(*sum, *sum);
-    }
-    for (i, limb) in a.0.into_iter().enumerate() {
-        sums[2 * i] = low(sums[2 * i], limb, limb);
-        sums[2 * i + 1] = high(sums[2 * i + 1], limb, limb);
-    }
-    montgomery(sums)
+    let zeros = [word(0); 2 * LIMBS];
+    let (sums, crosses) = half_row::<0>(zeros, zeros, a);
+    let sums = reduced::<1>(reduced::<0>(sums));
+    let (sums, crosses) = half_row::<1>(sums, crosses, a);
+    let sums = reduced::<3>(reduced::<2>(sums));
+    let (sums, crosses) = half_row::<2>(sums, crosses, a);
+    let sums = reduced::<4>(sums);
+    let (sums, crosses) = half_row::<3>(sums, crosses, a);
+    let ([.., a, b, c, d, e], _) = half_row::<4>(sums, crosses, a);
+    carried([a, b, c, d, e])
 }
 
-/// The sum of limbs divided by `2^260`: multiples of the modulus that make the lower half zero are added.
 #[inline]
 #[target_feature(enable = "avx512f,avx512ifma")]
-fn montgomery(mut sums: [__m512i; 2 * LIMBS]) -> Element {
-    for i in 0..LIMBS {
-        let multiple = low(word(0), sums[i], word(INVERSE));
-        for (j, factor) in MODULUS_LIMBS.into_iter().enumerate() {
-            sums[i + j] = low(sums[i + j], multiple, word(factor));
-            sums[i + j + 1] = high(sums[i + j + 1], multiple, word(factor));
-        }
-        sums[i + 1] = _mm512_add_epi64(sums[i + 1], _mm512_srli_epi64::<BITS>(sums[i]));
+fn row<const I: usize>(mut sums: Sums, a: &Element, b: &Element) -> Sums {
+    for j in 0..LIMBS {
+        sums[I + j] = low(sums[I + j], a.0[I], b.0[j]);
+        sums[I + j + 1] = high(sums[I + j + 1], a.0[I], b.0[j]);
     }
-    let [.., a, b, c, d, e] = sums;
-    carried([a, b, c, d, e])
+    sums
+}
+
+/// Products of limb `I` with the limbs above it go to `crosses`; twice what is there in two columns, and the
+/// limb's square, to `sums`.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn half_row<const I: usize>(mut sums: Sums, mut crosses: Sums, a: &Element) -> (Sums, Sums) {
+    for j in I + 1..LIMBS {
+        crosses[I + j] = low(crosses[I + j], a.0[I], a.0[j]);
+        crosses[I + j + 1] = high(crosses[I + j + 1], a.0[I], a.0[j]);
+    }
+    let (even, odd) = (2 * I, 2 * I + 1);
+    sums[even] = _mm512_add_epi64(low(sums[even], a.0[I], a.0[I]), _mm512_slli_epi64::<1>(crosses[even]));
+    sums[odd] = _mm512_add_epi64(high(sums[odd], a.0[I], a.0[I]), _mm512_slli_epi64::<1>(crosses[odd]));
+    (sums, crosses)
+}
+
+/// Adds the multiple of the modulus that makes a column's low 52 bits zero, and carries the rest on.
+#[inline]
+#[target_feature(enable = "avx512f,avx512ifma")]
+fn reduced<const COLUMN: usize>(mut sums: Sums) -> Sums {
+    let multiple = low(word(0), sums[COLUMN], word(INVERSE));
+    // The next column is what the next step waits for: its three parts are added as a tree.
+    let carry = _mm512_srli_epi64::<BITS>(low(sums[COLUMN], multiple, word(MODULUS_LIMBS[0])));
+    let next = low(word(0), multiple, word(MODULUS_LIMBS[1]));
+    let own = high(sums[COLUMN + 1], multiple, word(MODULUS_LIMBS[0]));
+    sums[COLUMN + 1] = _mm512_add_epi64(own, _mm512_add_epi64(next, carry));
+    for limb in 1..LIMBS {
+        let at = COLUMN + limb + 1;
+        sums[at] = high(sums[at], multiple, word(MODULUS_LIMBS[limb]));
+        if limb + 1 < LIMBS {
+            sums[at] = low(sums[at], multiple, word(MODULUS_LIMBS[limb + 1]));
+        }
+    }
+    sums
 }
 
 /// Kept apart so that a full round is a loop of calls, not a hundred kilobytes of code.

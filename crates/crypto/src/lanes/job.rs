@@ -1,10 +1,10 @@
-//! What is asked of the lanes, and the change of form on the way in and out.
+//! What is asked of the lanes, the change of form on the way in and out, and numbers in limbs.
 
 use ark_ff::PrimeField;
 
 use super::form::Form;
 use crate::poseidon2::Instance;
-use crate::poseidon2::rounds::{self, Tables, Vector, power};
+use crate::poseidon2::rounds::{self, MODULUS, Tables, Vector, power};
 
 /// An instance in the limbs of a vector, with the factors that change the form.
 #[derive(Debug)]
@@ -67,4 +67,35 @@ pub(super) fn run<V: Vector, const T: usize>(
     for (words, element) in states.iter_mut().zip(state) {
         *words = element.reduce().mul(outward).store();
     }
+}
+
+/// The limbs of an integer, lowest first.
+pub(super) const fn split<const LIMBS: usize>(words: [u64; 4], bits: u32) -> [u64; LIMBS] {
+    let mut limbs = [0; LIMBS];
+    let mut at = 0;
+    let mut start = 0;
+    while at < LIMBS {
+        let (word, offset) = ((start / 64) as usize, start % 64);
+        let mut limb = words[word] >> offset;
+        if offset + bits > 64 && word < 3 {
+            limb |= words[word + 1] << (64 - offset);
+        }
+        limbs[at] = limb & ((1 << bits) - 1);
+        at += 1;
+        start += bits;
+    }
+    limbs
+}
+
+/// The limbs of `2^(LIMBS * bits) - r`, `r` the modulus.
+pub(super) const fn complement<const LIMBS: usize>(bits: u32) -> [u64; LIMBS] {
+    let mut limbs = split::<LIMBS>(MODULUS, bits);
+    // All ones less the modulus, plus one: the lowest limb of the modulus is not zero, so nothing is carried.
+    let mut at = 0;
+    while at < LIMBS {
+        limbs[at] = ((1 << bits) - 1) - limbs[at];
+        at += 1;
+    }
+    limbs[0] += 1;
+    limbs
 }

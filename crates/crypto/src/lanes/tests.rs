@@ -85,29 +85,3 @@ fn numbers_are_canonical_only() {
 fn outputs_are_as_many_as_inputs() {
     compress(&[[Fr::ONE; 8]; 2], &mut [Fr::ONE; 3]);
 }
-
-/// Prints the CPU time of one permutation of every kernel; `cargo test -p hpips-crypto speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints a measurement"]
-fn speed_slow() {
-    fn cpu_ns() -> f64 {
-        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-        text.split(' ').next().unwrap().parse::<f64>().unwrap()
-    }
-    fn one<const T: usize>(kernel: Kernel) -> f64 {
-        let inputs = states::<T>(1, 64);
-        let mut outputs = vec![Fr::ZERO; 64];
-        let mut best = f64::MAX;
-        for _ in 0..3 {
-            let start = cpu_ns();
-            for _ in 0..400 {
-                kernel.compress(&inputs, &mut outputs);
-            }
-            best = best.min((cpu_ns() - start) / 25_600.0);
-        }
-        best
-    }
-    for kernel in Kernel::available() {
-        println!("{kernel:?}: {:.0} {:.0} {:.0} ns", one::<3>(kernel), one::<4>(kernel), one::<8>(kernel));
-    }
-}

@@ -224,37 +224,6 @@ fn internal<V: Vector, const T: usize>(state: &mut [V; T], tables: &Tables<V, T>
     }
 }
 
-/// The limbs of an integer, lowest first.
-pub(crate) const fn split<const LIMBS: usize>(words: [u64; 4], bits: u32) -> [u64; LIMBS] {
-    let mut limbs = [0; LIMBS];
-    let mut at = 0;
-    let mut start = 0;
-    while at < LIMBS {
-        let (word, offset) = ((start / 64) as usize, start % 64);
-        let mut limb = words[word] >> offset;
-        if offset + bits > 64 && word < 3 {
-            limb |= words[word + 1] << (64 - offset);
-        }
-        limbs[at] = limb & ((1 << bits) - 1);
-        at += 1;
-        start += bits;
-    }
-    limbs
-}
-
-/// The limbs of `2^(LIMBS * bits) - r`, `r` the modulus.
-pub(crate) const fn complement<const LIMBS: usize>(bits: u32) -> [u64; LIMBS] {
-    let mut limbs = split::<LIMBS>(MODULUS, bits);
-    // All ones less the modulus, plus one: the lowest limb of the modulus is not zero, so nothing is carried.
-    let mut at = 0;
-    while at < LIMBS {
-        limbs[at] = ((1 << bits) - 1) - limbs[at];
-        at += 1;
-    }
-    limbs[0] += 1;
-    limbs
-}
-
 /// The modulus in words.
 pub(crate) const MODULUS: [u64; 4] = {
     let BigInt(words) = <Fr as PrimeField>::MODULUS;

@@ -14,7 +14,7 @@ use super::rounds::{self, Tables, Vector};
 use crate::Fr;
 
 /// `2^64` through the modulus' bits from 224 up, rounded down: a quotient by it is at most one too low.
-const QUOTIENT: u64 = ((1u128 << 64) / ((MODULUS[3] >> 32) as u128 + 1)) as u64;
+const QUOTIENT: u64 = u64::MAX / ((MODULUS[3] >> 32) + 1);
 
 /// `-1 / r` modulo `2^64`: the modulus is `1 - 2^32` there.
 const INVERSE: u64 = {
@@ -159,7 +159,12 @@ fn below_modulus(words: [u64; 4]) -> [u64; 4] {
     for (word, (value, modulus)) in less.iter_mut().zip(words.into_iter().zip(MODULUS)) {
         (*word, borrow) = value.borrowing_sub(modulus, borrow);
     }
-    if borrow { words } else { less }
+    // Which of them is a coin's toss: a branch would be mispredicted, so both are taken and one masked out.
+    let keep = u64::from(borrow).wrapping_neg();
+    for (word, value) in less.iter_mut().zip(words) {
+        *word ^= (*word ^ value) & keep;
+    }
+    less
 }
 
 /// `a * b / 2^256` or that plus the modulus; `a` must be below the modulus, `b` below `2^256`.
