@@ -176,7 +176,9 @@ fn block_seeds() -> Vec<Vec<u8>> {
 
 fn bitswap(data: &[u8]) {
     if let Ok(message) = hpips_bitswap::Message::decode(&Bytes::copy_from_slice(data)) {
-        let again = hpips_bitswap::Message::decode(&message.encode().into());
+        let framed = message.encode().concat();
+        let head = framed.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        let again = hpips_bitswap::Message::decode(&Bytes::copy_from_slice(&framed[head..]));
         assert!(again.is_ok(), "what was encoded decodes");
     }
 }

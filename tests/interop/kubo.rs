@@ -41,8 +41,17 @@ pub(crate) struct Kubo {
 }
 
 impl Kubo {
-    /// Starts one; `None`, said aloud, where Kubo is absent.
+    /// Starts one without a network; `None`, said aloud, where Kubo is absent.
     pub(crate) fn start(config: &[(&str, &str)]) -> Option<Self> {
+        Self::run_daemon(config, &["daemon", "--offline"])
+    }
+
+    /// Starts one that listens on loopback.
+    pub(crate) fn online(config: &[(&str, &str)]) -> Option<Self> {
+        Self::run_daemon(config, &["daemon"])
+    }
+
+    fn run_daemon(config: &[(&str, &str)], command: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             skipped("kubo");
             return None;
@@ -59,7 +68,7 @@ impl Kubo {
             run(&["config", "--json", key, value]);
         }
         let daemon = Command::new(program)
-            .args(["daemon", "--offline"])
+            .args(command)
             .env("IPFS_PATH", folder.path())
             .stdin(Stdio::null())
             .stdout(Stdio::null())
@@ -86,6 +95,13 @@ impl Kubo {
         let port = api.trim().strip_prefix("/ip4/127.0.0.1/tcp/")?;
         let address = format!("127.0.0.1:{port}");
         TcpStream::connect(&address).ok().map(|_| address)
+    }
+
+    /// Where its swarm listens over TCP on loopback.
+    pub(crate) fn address_of_swarm(&self) -> String {
+        let id = String::from_utf8(self.ok(&["id", "-f", "<addrs>"])).expect("text");
+        let address = id.lines().find(|line| line.starts_with("/ip4/127.0.0.1/tcp/") && !line.contains("/ws"));
+        address.expect("a TCP address").to_owned()
     }
 
     /// Runs a command of Kubo against the daemon.

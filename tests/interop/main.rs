@@ -3,5 +3,9 @@
 //! Each test starts its own daemons on loopback and says "skipped" where a program is absent; `just interop`
 //! installs them and runs all.
 
+#[path = "../it/binary.rs"]
+mod binary;
+mod bitswap;
 mod cids;
 mod kubo;
+mod node;
