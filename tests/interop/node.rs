@@ -68,6 +68,13 @@ impl Node {
         self.folder.path()
     }
 
+    /// The URL of its RPC.
+    pub(crate) fn rpc(&self) -> String {
+        let endpoint = fs::read_to_string(self.repo().join("api")).unwrap();
+        let endpoint: serde_json::Value = serde_json::from_str(&endpoint).unwrap();
+        format!("http://{}", endpoint["address"].as_str().expect("an address"))
+    }
+
     /// Runs a command that succeeds; what it printed.
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         ok(&self.repo(), args)
