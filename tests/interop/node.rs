@@ -52,11 +52,12 @@ impl Node {
 
     /// Its endpoint is written once it answers.
     fn is_ready(&self) -> bool {
-        self.repo().join("api").exists() && Command::new(hpips())
-            .args(["status", "--json"])
-            .env("HPIPS_PATH", self.repo())
-            .output()
-            .is_ok_and(|output| output.status.success())
+        self.repo().join("api").exists()
+            && Command::new(hpips())
+                .args(["status", "--json"])
+                .env("HPIPS_PATH", self.repo())
+                .output()
+                .is_ok_and(|output| output.status.success())
     }
 
     pub(crate) fn repo(&self) -> PathBuf {
