@@ -58,8 +58,11 @@ impl Kubo {
         };
         let folder = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| {
-            let output =
-                Command::new(program).args(args).env("IPFS_PATH", folder.path()).output().expect("ipfs starts");
+            let output = Command::new(program)
+                .args(args)
+                .env("IPFS_PATH", folder.path())
+                .output()
+                .expect("ipfs starts");
             assert!(output.status.success(), "ipfs {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
         run(&["init", "--profile=test"]);
@@ -100,13 +103,18 @@ impl Kubo {
     /// Where its swarm listens over TCP on loopback.
     pub(crate) fn address_of_swarm(&self) -> String {
         let id = String::from_utf8(self.ok(&["id", "-f", "<addrs>"])).expect("text");
-        let address = id.lines().find(|line| line.starts_with("/ip4/127.0.0.1/tcp/") && !line.contains("/ws"));
+        let address =
+            id.lines().find(|line| line.starts_with("/ip4/127.0.0.1/tcp/") && !line.contains("/ws"));
         address.expect("a TCP address").to_owned()
     }
 
     /// Runs a command of Kubo against the daemon.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        Command::new(self.program).args(args).env("IPFS_PATH", self.folder.path()).output().expect("ipfs starts")
+        Command::new(self.program)
+            .args(args)
+            .env("IPFS_PATH", self.folder.path())
+            .output()
+            .expect("ipfs starts")
     }
 
     /// As [`Self::run`] for a command that succeeds; what it printed.
