@@ -128,6 +128,16 @@ impl Kubo {
     pub(crate) fn add(&self, query: &str, files: &[(&str, &[u8])]) -> Vec<serde_json::Value> {
         let boundary = "0123456789abcdef0123456789abcdef";
         let mut body = Vec::new();
+        // A directory comes as a part of its own before its files, as every client sends it.
+        let folders: std::collections::BTreeSet<&str> =
+            files.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
+        for folder in folders {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{folder}\"\r\n\
+                 Content-Type: application/x-directory\r\n\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+        }
         for (name, bytes) in files {
             let head = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
