@@ -191,11 +191,12 @@ mod tests {
         let root = import(
             &source,
             &ImportOptions::default(),
+            None,
             &mut |blocks| {
                 map.put(blocks);
                 Ok(())
             },
-            &mut |_| {},
+            &mut |_: crate::import::Added| {},
         )
         .unwrap()
         .root;
