@@ -21,7 +21,7 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
-        if let Some(node) = context.block_on(context.running_node())? {
+        if let Some(node) = context.running_node()? {
             return Ok(Self::Node(node));
         }
         Ok(Self::Local(Local(open_store(context)?)))
