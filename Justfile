@@ -34,3 +34,7 @@ docs:
 # Licences, advisories and sources of the dependencies; needs cargo-deny.
 deny:
     cargo deny --all-features check licenses bans sources
+
+# The figures of a room beside their limits: just bench content, just bench proofs.
+bench *ARGS:
+    cargo test --locked -p hpips-tests --test bench -- {{ARGS}}

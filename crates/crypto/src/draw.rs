@@ -9,7 +9,14 @@ use core::fmt;
 /// A stream of drawn numbers.
 pub struct Draw {
     output: blake3::OutputReader,
+    /// The block that is being used up: a block costs the same whether eight bytes are taken or all.
+    block: [u8; BLOCK_BYTES],
+    /// Bytes of it that are used up.
+    used: usize,
 }
+
+/// Bytes that one compression of BLAKE3 gives.
+const BLOCK_BYTES: usize = 64;
 
 impl Draw {
     /// Starts a stream. `domain` names the use (`hpips/<room>/<use>/v1`) and is frozen once used; the parts
@@ -20,12 +27,22 @@ impl Draw {
             hasher.update(&length(part).to_le_bytes());
             hasher.update(part);
         }
-        Self { output: hasher.finalize_xof() }
+        Self { output: hasher.finalize_xof(), block: [0; BLOCK_BYTES], used: BLOCK_BYTES }
     }
 
     /// The next bytes of the stream.
     pub fn fill(&mut self, bytes: &mut [u8]) {
-        self.output.fill(bytes);
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.used == BLOCK_BYTES {
+                self.output.fill(&mut self.block);
+                self.used = 0;
+            }
+            let (now, later) = rest.split_at_mut(rest.len().min(BLOCK_BYTES - self.used));
+            now.copy_from_slice(&self.block[self.used..][..now.len()]);
+            self.used += now.len();
+            rest = later;
+        }
     }
 
     /// The next 64 bits.
@@ -119,7 +136,9 @@ impl Draw {
 impl fmt::Debug for Draw {
     /// The position only: a stream may stand for a secret.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Draw").field("position", &self.output.position()).finish_non_exhaustive()
+        let unused = u64::try_from(BLOCK_BYTES - self.used).unwrap_or_default();
+        let position = self.output.position() - if self.output.position() == 0 { 0 } else { unused };
+        f.debug_struct("Draw").field("position", &position).finish_non_exhaustive()
     }
 }
 
@@ -149,6 +168,19 @@ mod tests {
         let expected = "8826826988236357833 [8, 9, 3, 8, 2, 6, 8, 6] 783129991991304841814 [3, 0, 7, 5] \
                         [0, 2, 3, 5, 7, 1, 6, 4] [Some(3), Some(0), Some(0), Some(0), Some(0), Some(3)]";
         assert_eq!(all, expected);
+    }
+
+    #[test]
+    fn pieces_of_the_stream_are_the_stream() {
+        let mut whole = [0; 1_000];
+        draw().fill(&mut whole);
+        let (mut pieces, mut parts) = (draw(), Vec::new());
+        for length in 0..40 {
+            let mut piece = vec![0; length];
+            pieces.fill(&mut piece);
+            parts.extend(piece);
+        }
+        assert_eq!(parts, whole[..parts.len()]);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! Elements of the scalar field of BLS12-381 and their bytes.
 
-use ark_ff::{BigInteger, PrimeField};
+use ark_ff::{BigInt, BigInteger, PrimeField};
 use hpips_types::FieldBytes;
 
 use crate::Fr;
@@ -11,20 +11,30 @@ pub const ELEMENT_DATA_BYTES: usize = 31;
 
 /// Canonical little-endian bytes.
 pub fn to_bytes(element: &Fr) -> FieldBytes {
-    let mut bytes = [0u8; 32];
-    for (chunk, limb) in bytes.chunks_exact_mut(8).zip(element.into_bigint().0) {
-        chunk.copy_from_slice(&limb.to_le_bytes());
-    }
-    FieldBytes::new(bytes)
+    FieldBytes::new(integer_bytes(&element.into_bigint()))
 }
 
 /// The element with these bytes; `None` at the modulus and above, so that an element has one encoding only.
 pub fn from_bytes(bytes: &FieldBytes) -> Option<Fr> {
+    Fr::from_bigint(integer(bytes.as_bytes()))
+}
+
+/// The integer of 32 little-endian bytes.
+pub(crate) fn integer(bytes: &[u8; FieldBytes::LEN]) -> BigInt<4> {
     let mut limbs = [0u64; 4];
-    for (limb, chunk) in limbs.iter_mut().zip(bytes.as_bytes().chunks_exact(8)) {
+    for (limb, chunk) in limbs.iter_mut().zip(bytes.chunks_exact(8)) {
         *limb = u64::from_le_bytes(chunk.try_into().expect("chunks of eight bytes"));
     }
-    Fr::from_bigint(ark_ff::BigInt::new(limbs))
+    BigInt::new(limbs)
+}
+
+/// The 32 little-endian bytes of an integer.
+pub(crate) fn integer_bytes(integer: &BigInt<4>) -> [u8; FieldBytes::LEN] {
+    let mut bytes = [0u8; FieldBytes::LEN];
+    for (chunk, limb) in bytes.chunks_exact_mut(8).zip(integer.0) {
+        chunk.copy_from_slice(&limb.to_le_bytes());
+    }
+    bytes
 }
 
 /// A uniform element from byte strings: 64 bytes of BLAKE3 output reduced, which is within 2^-257 of uniform.

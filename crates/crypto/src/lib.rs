@@ -5,6 +5,7 @@
 //!
 //! - [`field`]: the scalar field of BLS12-381, to and from bytes;
 //! - [`poseidon2`]: the permutation at widths 2, 3, 4 and 8, compressions and [`poseidon2::Sponge8`];
+//! - [`lanes`]: the same for many states at once, in the vector instructions of the machine;
 //! - [`merkle`]: arity-8 trees, padded with virtual zeros;
 //! - [`draw`]: numbers from a beacon, the same on every machine and in every version;
 //! - [`sign`]: ed25519 with a domain in every message.
@@ -25,6 +26,7 @@
 
 pub mod draw;
 pub mod field;
+pub mod lanes;
 pub mod merkle;
 pub mod poseidon2;
 pub mod sign;

@@ -2,8 +2,10 @@
 //!
 //! A tree of depth `d` has `8^d` leaves; those not given are zero, and a subtree of zeros is never computed
 //! nor stored ([`zero_root`]). A node is [`h8`] of its eight children. Level 0 is the leaves, level `d` the
-//! root. [`Tree`] keeps rows and opens leaves; [`Builder`] takes leaves as they come, in memory that does not
-//! grow with them.
+//! root. [`Tree`] keeps rows and opens leaves and ranges of them; [`Builder`] takes leaves as they come, in
+//! memory that does not grow with them. Rows are hashed in the [`crate::lanes`] of the machine.
+
+mod range;
 
 use std::sync::LazyLock;
 
@@ -12,18 +14,23 @@ use rayon::prelude::*;
 
 use crate::Fr;
 use crate::field;
+use crate::lanes::{self, Word};
 use crate::poseidon2::h8;
 use hpips_types::FieldBytes;
+
+pub use range::RangePath;
 
 /// Children of a node.
 pub const ARITY: usize = 8;
 /// Deepest tree: 2^60 leaves.
 pub const DEPTH_MAX: u8 = 20;
-/// Hashes below which a row is computed by one thread: about a millisecond of work, far above the cost of
-/// handing it out. Picked by judgement.
-const PARALLEL_HASHES_MIN: usize = 64;
-/// Levels that one parallel task of a [`Builder`] computes: 512 leaves, 73 hashes.
-const TASK_LEVELS: u8 = 3;
+/// Hashes that one thread does at a time: a tenth of a millisecond and more, far above the cost of handing them
+/// out. Picked by judgement.
+const TASK_HASHES: usize = 64;
+/// Levels that a [`Builder`] computes for a run of leaves at once.
+const RUN_LEVELS: u8 = 3;
+/// Leaves of a run: a mebibyte, and enough to fill the lanes up to [`RUN_LEVELS`].
+const RUN_LEAVES: usize = 1 << 15;
 
 static ZERO_ROOTS: LazyLock<[Fr; DEPTH_MAX as usize + 1]> = LazyLock::new(|| {
     let mut roots = [Fr::ZERO; DEPTH_MAX as usize + 1];
@@ -294,25 +301,25 @@ impl Builder {
         self.push_node(0, leaf);
     }
 
-    /// Takes the next leaves; long runs are hashed by all threads of the current pool.
-    pub fn extend(&mut self, leaves: &[Fr]) {
-        let levels = self.kept.as_ref().map_or(TASK_LEVELS, |(level, _)| TASK_LEVELS.min(*level));
-        let task = usize::try_from(capacity(levels)).expect("a task is small");
-        let mut rest = leaves;
-        while !rest.is_empty() && (!self.count.is_multiple_of(capacity(levels)) || rest.len() < task) {
-            self.push(rest[0]);
-            rest = &rest[1..];
+    /// Takes the next leaves; long runs are hashed in lanes by all threads of the current pool.
+    pub fn extend<W: Word + Sync>(&mut self, leaves: &[W]) {
+        let levels = self.kept.as_ref().map_or(RUN_LEVELS, |(level, _)| RUN_LEVELS.min(*level));
+        let unit = usize::try_from(capacity(levels)).expect("a unit is small");
+        let past = usize::try_from(self.count % capacity(levels)).expect("below a unit");
+        let head = if past == 0 { 0 } else { leaves.len().min(unit - past) };
+        let (head, rest) = leaves.split_at(head);
+        let (whole, tail) = rest.split_at(rest.len() - rest.len() % unit);
+        for leaf in head {
+            self.push((*leaf).into());
         }
-        let (whole, tail) = rest.split_at(rest.len() - rest.len() % task);
-        if !whole.is_empty() {
-            let roots: Vec<Fr> = whole.par_chunks_exact(task).map(full_root).collect();
-            self.count += count(whole);
-            for root in roots {
+        for run in whole.chunks(RUN_LEAVES) {
+            self.count += count(run);
+            for root in roots(run, levels) {
                 self.push_node(levels, root);
             }
         }
         for leaf in tail {
-            self.push(*leaf);
+            self.push((*leaf).into());
         }
     }
 
@@ -387,32 +394,32 @@ impl Builder {
 }
 
 /// The row above a row of nodes of a level.
-fn parents(row: &[Fr], level: u8) -> Vec<Fr> {
-    let parent = |group: &[Fr]| {
-        let mut nodes = [zero_root(level); ARITY];
-        nodes[..group.len()].copy_from_slice(group);
-        h8(&nodes)
-    };
-    if row.len() / ARITY < PARALLEL_HASHES_MIN {
-        row.chunks(ARITY).map(parent).collect()
+fn parents<W: Word + Sync>(row: &[W], level: u8) -> Vec<Fr> {
+    let (whole, rest) = row.as_chunks::<ARITY>();
+    let mut parents = vec![Fr::ZERO; row.len().div_ceil(ARITY)];
+    let (full, last) = parents.split_at_mut(whole.len());
+    if whole.len() < 2 * TASK_HASHES {
+        lanes::compress(whole, full);
     } else {
-        row.par_chunks(ARITY).with_min_len(PARALLEL_HASHES_MIN / 4).map(parent).collect()
+        let tasks = whole.par_chunks(TASK_HASHES).zip(full.par_chunks_mut(TASK_HASHES));
+        tasks.for_each(|(groups, parents)| lanes::compress(groups, parents));
     }
+    if let Some(last) = last.first_mut() {
+        let mut nodes = [zero_root(level); ARITY];
+        for (node, given) in nodes.iter_mut().zip(rest) {
+            *node = (*given).into();
+        }
+        *last = h8(&nodes);
+    }
+    parents
 }
 
-/// The root over a power of eight leaves, by the calling thread.
-fn full_root(leaves: &[Fr]) -> Fr {
-    let up = |row: &[Fr]| -> Vec<Fr> {
-        row.chunks_exact(ARITY).map(|group| h8(group.try_into().expect("chunks of eight"))).collect()
-    };
-    if leaves.len() == 1 {
-        return leaves[0];
+/// The roots of whole subtrees of some levels over leaves.
+fn roots<W: Word + Sync>(leaves: &[W], levels: u8) -> Vec<Fr> {
+    if levels == 0 {
+        return leaves.iter().map(|leaf| (*leaf).into()).collect();
     }
-    let mut row = up(leaves);
-    while row.len() > 1 {
-        row = up(&row);
-    }
-    row[0]
+    (1..levels).fold(parents(leaves, 0), |row, level| parents(&row, level))
 }
 
 fn read_nodes(bytes: &[u8]) -> Option<Vec<Fr>> {
@@ -426,7 +433,7 @@ fn digit(index: u64) -> usize {
     usize::try_from(index & 7).expect("below eight")
 }
 
-fn count(row: &[Fr]) -> u64 {
+fn count<W>(row: &[W]) -> u64 {
     u64::try_from(row.len()).expect("a length in memory fits 64 bits")
 }
 

@@ -7,6 +7,7 @@
 use core::ops::Range;
 
 use hpips_crypto::field::ELEMENT_DATA_BYTES;
+use hpips_crypto::lanes::Canonical;
 use hpips_crypto::merkle::{self, Builder, Path, Tree};
 use hpips_crypto::{Fr, field};
 use hpips_types::NetworkParams;
@@ -20,8 +21,8 @@ pub const PIECE_HEIGHT_MIN: u8 = 3;
 /// Most bytes of a piece: a whole bundle.
 pub const PIECE_BYTES_MAX: u64 = LEAVES as u64 * DATA_BYTES;
 
-/// Elements collected before they are hashed together: 16 parallel tasks of the tree builder, 256 KiB of
-/// memory.
+/// Elements collected before they are hashed together: 256 KiB of memory, and rows long enough to fill the
+/// lanes.
 const BATCH: usize = 16 * 512;
 
 /// The height of the subtree that so many bytes take; `None` above [`PIECE_BYTES_MAX`].
@@ -44,7 +45,7 @@ pub struct PieceTooLong;
 #[derive(Clone, Debug)]
 pub struct CommP {
     builder: Builder,
-    elements: Vec<Fr>,
+    elements: Vec<Canonical>,
     /// The start of an element whose end has not come, and its length.
     partial: [u8; ELEMENT_DATA_BYTES],
     partial_bytes: usize,
@@ -85,12 +86,12 @@ impl CommP {
             if self.partial_bytes < self.partial.len() {
                 return Ok(());
             }
-            self.take(field::element(&self.partial));
+            self.take(Canonical::from_data(&self.partial));
             self.partial_bytes = 0;
         }
         let whole = rest.chunks_exact(self.partial.len());
         let tail = whole.remainder();
-        whole.for_each(|chunk| self.take(field::element(chunk)));
+        whole.for_each(|chunk| self.take(Canonical::from_data(chunk)));
         self.partial[..tail.len()].copy_from_slice(tail);
         self.partial_bytes = tail.len();
         Ok(())
@@ -104,14 +105,14 @@ impl CommP {
     /// The piece.
     pub fn finish(mut self) -> PieceTree {
         if self.partial_bytes > 0 {
-            self.take(field::element(&self.partial[..self.partial_bytes]));
+            self.take(Canonical::from_data(&self.partial[..self.partial_bytes]));
         }
         self.builder.extend(&self.elements);
         let height = piece_height(self.bytes).expect("push refuses more bytes than a bundle holds");
         PieceTree { bytes: self.bytes, tree: self.builder.finish_tree(height) }
     }
 
-    fn take(&mut self, element: Fr) {
+    fn take(&mut self, element: Canonical) {
         self.elements.push(element);
         if self.elements.len() == BATCH {
             self.builder.extend(&self.elements);

@@ -8,10 +8,12 @@
 //! Source: Poseidon2, ePrint 2023/323; constants in `tests/vectors/poseidon2-bls12-381.json`.
 
 mod constants;
+pub(crate) mod rounds;
+mod single;
 
 use core::any::Any;
 
-use ark_ff::{AdditiveGroup, Field};
+use ark_ff::AdditiveGroup;
 
 use crate::Fr;
 
@@ -75,40 +77,37 @@ pub fn instance<const T: usize>() -> &'static Instance<T> {
 
 /// The permutation of two lanes.
 pub fn permute2(state: &mut [Fr; 2]) {
-    permute(state, &constants::WIDTH_2, external_sum, |state| {
-        let sum = state[0] + state[1];
-        state[0] += sum;
-        state[1] = state[1].double() + sum;
-    });
+    single::width_2(state);
 }
 
 /// The permutation of three lanes.
 pub fn permute3(state: &mut [Fr; 3]) {
-    permute(state, &constants::WIDTH_3, external_sum, |state| {
-        let sum = state[0] + state[1] + state[2];
-        state[0] += sum;
-        state[1] += sum;
-        state[2] = state[2].double() + sum;
-    });
+    single::width_3(state);
 }
 
 /// The permutation of four lanes.
 pub fn permute4(state: &mut [Fr; 4]) {
-    let Diagonal::Field(diagonal) = &constants::WIDTH_4.diagonal else {
-        unreachable!("width 4 has field elements on its diagonal")
-    };
-    permute(state, &constants::WIDTH_4, external_four, |state| {
-        let sum = state[0] + state[1] + state[2] + state[3];
-        for (lane, factor) in state.iter_mut().zip(diagonal) {
-            *lane *= factor;
-            *lane += sum;
-        }
-    });
+    single::width_4(state);
 }
 
 /// The permutation of eight lanes, instance `8-small`.
 pub fn permute8(state: &mut [Fr; 8]) {
-    permute(state, &constants::WIDTH_8, external_eight, internal_eight);
+    single::width_8(state);
+}
+
+/// The permutation of any width there is.
+///
+/// # Panics
+/// For widths other than 2, 3, 4 and 8.
+pub fn permute_any<const T: usize>(state: &mut [Fr; T]) {
+    let state: &mut [Fr] = state;
+    match state.len() {
+        2 => permute2(state.try_into().expect("two lanes")),
+        3 => permute3(state.try_into().expect("three lanes")),
+        4 => permute4(state.try_into().expect("four lanes")),
+        8 => permute8(state.try_into().expect("eight lanes")),
+        width => panic!("no Poseidon2 permutation of width {width}"),
+    }
 }
 
 /// Compression of three elements: lane 0 of the permutation plus the first input.
@@ -190,93 +189,6 @@ impl Sponge8 {
         }
         self.state[1]
     }
-}
-
-#[inline(always)]
-fn permute<const T: usize>(
-    state: &mut [Fr; T],
-    instance: &Instance<T>,
-    external: impl Fn(&mut [Fr; T]),
-    internal: impl Fn(&mut [Fr; T]),
-) {
-    let full = |state: &mut [Fr; T], constants: &[Fr; T]| {
-        for (lane, constant) in state.iter_mut().zip(constants) {
-            *lane += constant;
-            *lane = fifth_power(lane);
-        }
-        external(state);
-    };
-    external(state);
-    for constants in &instance.first {
-        full(state, constants);
-    }
-    for constant in instance.partial {
-        state[0] += constant;
-        state[0] = fifth_power(&state[0]);
-        internal(state);
-    }
-    for constants in &instance.last {
-        full(state, constants);
-    }
-}
-
-#[inline(always)]
-fn fifth_power(x: &Fr) -> Fr {
-    x.square().square() * x
-}
-
-/// External matrix of widths 2 and 3: all ones plus the identity.
-#[inline(always)]
-fn external_sum<const T: usize>(state: &mut [Fr; T]) {
-    let sum: Fr = state.iter().sum();
-    for lane in state {
-        *lane += sum;
-    }
-}
-
-/// The matrix M4 of the paper: rows (5 7 1 3), (4 6 1 1), (1 3 5 7), (1 1 4 6).
-#[inline(always)]
-fn external_four(lanes: &mut [Fr; 4]) {
-    let [a, b, c, d] = *lanes;
-    let t0 = a + b;
-    let t1 = c + d;
-    let t2 = b.double() + t1;
-    let t3 = d.double() + t0;
-    let t4 = t1.double().double() + t3;
-    let t5 = t0.double().double() + t2;
-    *lanes = [t3 + t5, t5, t2 + t4, t4];
-}
-
-/// External matrix of width 8: M4 on both halves, then each half plus the sum of both.
-#[inline(always)]
-fn external_eight(state: &mut [Fr; 8]) {
-    let (low, high) = state.split_at_mut(4);
-    let low: &mut [Fr; 4] = low.try_into().expect("half of eight");
-    let high: &mut [Fr; 4] = high.try_into().expect("half of eight");
-    external_four(low);
-    external_four(high);
-    for (a, b) in low.iter_mut().zip(high) {
-        let sum = *a + *b;
-        *a += sum;
-        *b += sum;
-    }
-}
-
-/// Internal matrix of width 8 by additions only: all ones plus the diagonal (1, 2, 3, 4, -1, -2, 6, -8).
-#[inline(always)]
-fn internal_eight(state: &mut [Fr; 8]) {
-    let [a, b, c, d, e, f, g, h] = *state;
-    let sum = ((a + b) + (c + d)) + ((e + f) + (g + h));
-    *state = [
-        sum + a,
-        sum + b.double(),
-        sum + c.double() + c,
-        sum + d.double().double(),
-        sum - e,
-        sum - f.double(),
-        sum + (g.double() + g).double(),
-        sum - h.double().double().double(),
-    ];
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-use ark_ff::PrimeField;
+use ark_ff::{Field, PrimeField};
 use serde_json::Value;
 
 use super::*;
@@ -48,6 +48,86 @@ fn constants_and_known_answers_equal_the_published_ones() {
     check::<8>("8", "8-small", permute8);
 }
 
+/// The permutation as the paper has it, an addition at a time.
+mod plain {
+    use ark_ff::{AdditiveGroup, Field};
+
+    use super::super::*;
+
+    pub(super) fn permute<const T: usize>(
+        state: &mut [Fr; T],
+        instance: &Instance<T>,
+        external: impl Fn(&mut [Fr; T]),
+        internal: impl Fn(&mut [Fr; T]),
+    ) {
+        let full = |state: &mut [Fr; T], constants: &[Fr; T]| {
+            for (lane, constant) in state.iter_mut().zip(constants) {
+                *lane += constant;
+                *lane = fifth_power(lane);
+            }
+            external(state);
+        };
+        external(state);
+        for constants in &instance.first {
+            full(state, constants);
+        }
+        for constant in instance.partial {
+            state[0] += constant;
+            state[0] = fifth_power(&state[0]);
+            internal(state);
+        }
+        for constants in &instance.last {
+            full(state, constants);
+        }
+    }
+
+    fn fifth_power(x: &Fr) -> Fr {
+        x.square().square() * x
+    }
+
+    /// External matrix of widths 2 and 3: all ones plus the identity.
+    pub(super) fn external_sum<const T: usize>(state: &mut [Fr; T]) {
+        let sum: Fr = state.iter().sum();
+        for lane in state {
+            *lane += sum;
+        }
+    }
+
+    /// The matrix M4 of the paper: rows (5 7 1 3), (4 6 1 1), (1 3 5 7), (1 1 4 6).
+    pub(super) fn external_four(lanes: &mut [Fr; 4]) {
+        let [a, b, c, d] = *lanes;
+        let t0 = a + b;
+        let t1 = c + d;
+        let t2 = b.double() + t1;
+        let t3 = d.double() + t0;
+        let t4 = t1.double().double() + t3;
+        let t5 = t0.double().double() + t2;
+        *lanes = [t3 + t5, t5, t2 + t4, t4];
+    }
+
+    /// External matrix of width 8: M4 on both halves, then each half plus the sum of both.
+    pub(super) fn external_eight(state: &mut [Fr; 8]) {
+        let (low, high) = state.split_at_mut(4);
+        let low: &mut [Fr; 4] = low.try_into().expect("half of eight");
+        let high: &mut [Fr; 4] = high.try_into().expect("half of eight");
+        external_four(low);
+        external_four(high);
+        for (a, b) in low.iter_mut().zip(high) {
+            let sum = *a + *b;
+            *a += sum;
+            *b += sum;
+        }
+    }
+
+    /// The internal matrix as the instance has it.
+    pub(super) fn internal<const T: usize>(state: &mut [Fr; T]) {
+        let sum: Fr = state.iter().sum();
+        for (lane, factor) in state.iter_mut().zip(instance::<T>().diagonal()) {
+            *lane = *lane * factor + sum;
+        }
+    }
+}
+
 /// The reference's width 8 has the same rounds with another diagonal: it checks the generic rounds apart from
 /// the small diagonal.
 #[test]
@@ -56,13 +136,36 @@ fn rounds_of_width_eight_equal_the_reference() {
     let diagonal = elements(&vectors["instances"]["8"]["internal_diagonal_minus_one"]);
     let answer = &vectors["known_answers"]["8"];
     let mut state: [Fr; 8] = elements(&answer["input"]).try_into().unwrap();
-    permute(&mut state, &constants::WIDTH_8, external_eight, |state| {
+    plain::permute(&mut state, &constants::WIDTH_8, plain::external_eight, |state| {
         let sum: Fr = state.iter().sum();
         for (lane, factor) in state.iter_mut().zip(&diagonal) {
             *lane = *lane * factor + sum;
         }
     });
     assert_eq!(elements(&answer["output"]), state);
+}
+
+#[test]
+fn fast_permutations_equal_the_plain_ones() {
+    fn check<const T: usize>(external: fn(&mut [Fr; T])) {
+        let edges = [Fr::ZERO, Fr::from(1u64), -Fr::from(1u64), Fr::from(2u64).inverse().unwrap()];
+        for seed in 0..300u64 {
+            let state: [Fr; T] = core::array::from_fn(|lane| {
+                let number = seed * 8 + u64::try_from(lane).unwrap();
+                let edge = usize::try_from(number * number % 7).unwrap();
+                let random = || crate::field::from_hash("hpips/test/permute/v1", &[&number.to_le_bytes()]);
+                edges.get(edge).copied().unwrap_or_else(random)
+            });
+            let (mut fast, mut slow) = (state, state);
+            permute_any(&mut fast);
+            plain::permute(&mut slow, instance::<T>(), external, plain::internal);
+            assert_eq!(fast, slow, "width {T}, seed {seed}");
+        }
+    }
+    check::<2>(plain::external_sum);
+    check::<3>(plain::external_sum);
+    check::<4>(plain::external_four);
+    check::<8>(plain::external_eight);
 }
 
 fn lanes<const T: usize>() -> [Fr; T] {
@@ -107,17 +210,4 @@ fn the_sponge_is_what_its_words_say() {
         }
         assert_eq!(sponge8(&list[..length]), state[1], "{length}");
     }
-}
-
-/// Prints the speed of one permutation of width 8; `cargo test -p hpips-crypto speed -- --ignored --nocapture`.
-#[test]
-#[ignore = "prints a measurement"]
-fn speed_of_width_eight_slow() {
-    let mut state = lanes::<8>();
-    let count = 20_000u32;
-    let start = std::time::Instant::now();
-    for _ in 0..count {
-        permute8(&mut state);
-    }
-    println!("permute8: {:?} each ({})", start.elapsed() / count, hex_of(state[0]));
 }

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -10,15 +11,19 @@ use hpips_bitswap::{MESSAGE_BYTES_MAX, Message, MessageError, Payload, cid_of_pa
 use hpips_types::Cid;
 use libp2p::PeerId;
 use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use super::{Counters, Event, Received, count};
 use crate::net::Shared;
 use crate::wire::Stream;
 
-/// Inbound streams read of one peer; the oldest goes when one more comes.
-const STREAMS_MAX: usize = 4;
+/// Inbound streams read of one peer. Kubo opens one for every message and has eight under way at once; when one more
+/// comes, the oldest that waits for a message goes, because the others carry blocks somebody waits for.
+const STREAMS_MAX: usize = 32;
+/// Bytes of messages that one peer may have under way on all its streams; the others wait. Four of the longest,
+/// so that this many streams take no more memory than a few did.
+const PEER_BYTES_MAX: usize = 4 * MESSAGE_BYTES_MAX;
 /// From this size on blocks are hashed on a blocking thread.
 const HASH_HERE_BYTES: usize = 64 * 1024;
 /// How often the arrival of a long message is reported.
@@ -38,23 +43,20 @@ pub(super) async fn read_all(
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
 ) {
-    let mut readers: BTreeMap<PeerId, VecDeque<CancellationToken>> = BTreeMap::new();
+    let mut readers: BTreeMap<PeerId, PeerReaders> = BTreeMap::new();
     while let Some((peer, stream)) = incoming.recv().await {
-        for list in readers.values_mut() {
-            list.retain(|reader| !reader.is_cancelled());
+        for peer in readers.values_mut() {
+            peer.streams.retain(|reader| !reader.stop.is_cancelled());
         }
-        readers.retain(|_, list| !list.is_empty());
-        let stop = CancellationToken::new();
+        readers.retain(|_, peer| !peer.streams.is_empty());
         let list = readers.entry(peer).or_default();
-        list.push_back(stop.clone());
-        if list.len() > STREAMS_MAX
-            && let Some(oldest) = list.pop_front()
-        {
-            oldest.cancel();
-        }
+        let reader = list.add();
+        let bytes = Arc::clone(&list.bytes);
         let (events, counters) = (events.clone(), counters.clone());
         shared.tasks.spawn(async move {
-            match stop.run_until_cancelled(read_stream(peer, stream, &events)).await {
+            let stop = reader.stop.clone();
+            let read = read_stream(peer, stream, &events, &reader.is_idle, &bytes);
+            match stop.run_until_cancelled(read).await {
                 Some(Err(ReadError::Message(error))) => {
                     tracing::debug!(%peer, %error, "bitswap stream closed");
                     count(&counters.messages_refused, 1);
@@ -68,9 +70,57 @@ pub(super) async fn read_all(
     }
 }
 
-async fn read_stream(peer: PeerId, stream: Stream, events: &mpsc::Sender<Event>) -> Result<(), ReadError> {
+/// One stream that is being read.
+#[derive(Clone, Default)]
+struct Reader {
+    stop: CancellationToken,
+    /// Whether it waits for the next message.
+    is_idle: Arc<AtomicBool>,
+}
+
+/// The streams of one peer.
+struct PeerReaders {
+    streams: VecDeque<Reader>,
+    /// Bytes of messages that may still begin.
+    bytes: Arc<Semaphore>,
+}
+
+impl Default for PeerReaders {
+    fn default() -> Self {
+        Self { streams: VecDeque::new(), bytes: Arc::new(Semaphore::new(PEER_BYTES_MAX)) }
+    }
+}
+
+impl PeerReaders {
+    /// Makes room for one more stream.
+    fn add(&mut self) -> Reader {
+        if self.streams.len() >= STREAMS_MAX {
+            let idle = self.streams.iter().position(|reader| reader.is_idle.load(Ordering::Relaxed));
+            if let Some(reader) = self.streams.remove(idle.unwrap_or(0)) {
+                reader.stop.cancel();
+            }
+        }
+        let reader = Reader::default();
+        self.streams.push_back(reader.clone());
+        reader
+    }
+}
+
+async fn read_stream(
+    peer: PeerId,
+    stream: Stream,
+    events: &mpsc::Sender<Event>,
+    is_idle: &AtomicBool,
+    bytes: &Semaphore,
+) -> Result<(), ReadError> {
     let mut stream = BufReader::with_capacity(16 * 1024, stream);
-    while let Some(len) = read_length(&mut stream).await? {
+    loop {
+        is_idle.store(true, Ordering::Relaxed);
+        let Some(len) = read_length(&mut stream).await? else { return Ok(()) };
+        is_idle.store(false, Ordering::Relaxed);
+        let permits = u32::try_from(len).expect("a message is shorter than 4 GiB");
+        // Never closed; a message is never longer than the budget.
+        let _turn = bytes.acquire_many(permits).await;
         let body = read_message(peer, &mut stream, len, events).await?;
         let message = Message::decode(&body)?;
         drop(body);
@@ -85,7 +135,6 @@ async fn read_stream(peer: PeerId, stream: Stream, events: &mpsc::Sender<Event>)
             return Ok(());
         }
     }
-    Ok(())
 }
 
 /// Computes the CIDs of blocks.
@@ -150,4 +199,22 @@ async fn read_message<R: AsyncRead + Unpin>(
         }
     }
     Ok(body.freeze())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stream_that_carries_a_message_is_not_the_one_that_goes() {
+        let mut peer = PeerReaders::default();
+        let first: Vec<Reader> = (0..STREAMS_MAX).map(|_| peer.add()).collect();
+        first[3].is_idle.store(true, Ordering::Relaxed);
+        peer.add();
+        let gone: Vec<usize> = (0..STREAMS_MAX).filter(|index| first[*index].stop.is_cancelled()).collect();
+        assert_eq!(gone, [3]);
+        peer.add();
+        assert!(first[0].stop.is_cancelled(), "none is idle: the oldest goes");
+        assert_eq!(peer.streams.len(), STREAMS_MAX);
+    }
 }

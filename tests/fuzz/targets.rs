@@ -1,0 +1,271 @@
+//! Every decoder that reads bytes from outside, as a function of those bytes.
+//!
+//! The same list serves two ways: `cargo test` feeds each target its corpus and thousands of seeded mutations of
+//! valid encodings (`corpus.rs`, in CI), and `cargo fuzz run NAME` in this folder lets coverage guide the
+//! search (`fuzz_targets/`). A target may refuse its input in any way but a panic, and checks what must hold
+//! of what it accepts.
+
+use bytes::Bytes;
+use cid::Cid;
+use hpips_dag::{
+    DirectoryBuilder, DirectoryReader, FileBuilder, FileReader, Node, Profile, Step, Tree, UnixFs, Walk,
+    children, decode_pb, encode_pb, inspect, split_path,
+};
+use hpips_types::content::{DAG_CBOR, DAG_PB, RAW, cid_v1};
+
+/// Steps a walker may take on one input; more says that a small DAG unfolds without end.
+const STEPS_MAX: usize = 100_000;
+
+/// A decoder under attack.
+pub(crate) struct Target {
+    /// Its name, and that of its corpus folder.
+    pub(crate) name: &'static str,
+    /// Decodes; may refuse, must not panic.
+    pub(crate) run: fn(&[u8]),
+    /// Valid encodings to mutate.
+    pub(crate) seeds: fn() -> Vec<Vec<u8>>,
+}
+
+/// All of them.
+pub(crate) const TARGETS: &[Target] = &[
+    Target { name: "cid", run: cid, seeds: cid_seeds },
+    Target { name: "cid_text", run: cid_text, seeds: cid_text_seeds },
+    Target { name: "path", run: path, seeds: path_seeds },
+    Target { name: "dag_pb", run: dag_pb, seeds: block_seeds },
+    Target { name: "unixfs", run: unixfs, seeds: unixfs_seeds },
+    Target { name: "dag_cbor", run: dag_cbor, seeds: dag_cbor_seeds },
+    Target { name: "directory", run: directory, seeds: block_seeds },
+    Target { name: "file", run: file, seeds: block_seeds },
+    Target { name: "tree", run: tree, seeds: block_seeds },
+    Target { name: "bitswap", run: bitswap, seeds: bitswap_seeds },
+    Target { name: "transaction", run: transaction, seeds: transaction_seeds },
+    Target { name: "block_body", run: block_body, seeds: block_body_seeds },
+    Target { name: "manifest", run: manifest, seeds: dag_cbor_seeds },
+    Target { name: "merkle_path", run: merkle_path, seeds: merkle_path_seeds },
+    Target { name: "proof", run: proof, seeds: proof_seeds },
+];
+
+fn cid(data: &[u8]) {
+    if let Ok(cid) = Cid::try_from(data) {
+        assert_eq!(Cid::try_from(cid.to_bytes()).ok(), Some(cid));
+        assert_eq!(cid.to_string().parse::<Cid>().ok(), Some(cid));
+    }
+}
+
+fn cid_seeds() -> Vec<Vec<u8>> {
+    vec![cid_v1(RAW, b"a").to_bytes(), hpips_types::content::cid_v0(b"b").to_bytes()]
+}
+
+fn cid_text(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = text.parse::<Cid>();
+    }
+}
+
+fn cid_text_seeds() -> Vec<Vec<u8>> {
+    let cid = cid_v1(DAG_PB, b"a");
+    let bases = [
+        cid::multibase::Base::Base32Lower,
+        cid::multibase::Base::Base58Btc,
+        cid::multibase::Base::Base36Lower,
+    ];
+    let mut seeds: Vec<Vec<u8>> =
+        bases.iter().map(|base| cid.to_string_of_base(*base).expect("any base").into_bytes()).collect();
+    seeds.push(hpips_types::content::cid_v0(b"b").to_string().into_bytes());
+    seeds
+}
+
+fn path(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = split_path(text);
+        let _ = text.parse::<hpips_api::ContentPath>();
+    }
+}
+
+fn path_seeds() -> Vec<Vec<u8>> {
+    vec![format!("/ipfs/{}/a/b", cid_v1(RAW, b"a")).into_bytes(), b"a//b/../c/.".to_vec()]
+}
+
+fn dag_pb(data: &[u8]) {
+    let block = Bytes::copy_from_slice(data);
+    let cid = cid_v1(DAG_PB, data);
+    let _ = (children(&cid, &block), inspect(&cid, &block));
+    if let Ok(node) = decode_pb(&block) {
+        let links = node.links.iter().map(|link| (link.name.as_str(), &link.cid, link.tsize));
+        let again = encode_pb(links, node.data.as_deref().unwrap_or_default());
+        let again = decode_pb(&again.into()).expect("what was encoded decodes");
+        assert_eq!(again.links, node.links);
+    }
+}
+
+fn unixfs(data: &[u8]) {
+    if let Ok(node) = UnixFs::decode(&Bytes::copy_from_slice(data)) {
+        let again = UnixFs::decode(&node.encode().into()).expect("what was encoded decodes");
+        assert_eq!(again, node);
+    }
+}
+
+fn unixfs_seeds() -> Vec<Vec<u8>> {
+    let blocks = blocks();
+    let data = blocks.iter().filter_map(|block| decode_pb(&block.clone().into()).ok()?.data);
+    data.map(|data| data.to_vec()).collect()
+}
+
+fn dag_cbor(data: &[u8]) {
+    let _ = children(&cid_v1(DAG_CBOR, data), &Bytes::copy_from_slice(data));
+}
+
+fn dag_cbor_seeds() -> Vec<Vec<u8>> {
+    // {"a": [1, -1, "x", true, null, 1.5], "l": link}
+    let mut link = vec![0xd8, 42, 0x58, 37, 0];
+    link.extend(cid_v1(RAW, b"a").to_bytes());
+    let mut map = vec![0xa2, 0x61, b'a', 0x86, 1, 0x20, 0x61, b'x', 0xf5, 0xf6, 0xfb];
+    map.extend(1.5f64.to_be_bytes());
+    map.extend([0x61, b'l']);
+    map.extend(link);
+    vec![map, [0x81].repeat(300)]
+}
+
+/// Feeds one block for whatever is asked: every link leads back to it, the smallest DAG without an end.
+fn drive<W: Walk>(mut walk: W, data: &[u8]) {
+    let block = Bytes::copy_from_slice(data);
+    for _ in 0..STEPS_MAX {
+        match walk.step() {
+            Ok(Step::Need(_)) => {
+                if walk.feed(block.clone()).is_err() {
+                    return;
+                }
+            }
+            Ok(Step::Item(_)) => {}
+            Ok(Step::Done) | Err(_) => return,
+        }
+    }
+}
+
+fn directory(data: &[u8]) {
+    drive(DirectoryReader::new(cid_v1(DAG_PB, data)), data);
+}
+
+fn file(data: &[u8]) {
+    drive(FileReader::new(cid_v1(DAG_PB, data), 3..1000), data);
+}
+
+fn tree(data: &[u8]) {
+    drive(Tree::new(cid_v1(DAG_PB, data)), data);
+}
+
+/// Blocks of every kind: file nodes, wrapped leaves, basic and HAMT directories, symlinks.
+fn blocks() -> Vec<Vec<u8>> {
+    let mut blocks = Vec::new();
+    let mut builder = FileBuilder::new(Profile::unixfs_v0_2015());
+    builder.push(&[7; 600_000], &mut blocks);
+    let file: Node = builder.finish(&mut blocks);
+    let (link, node) = hpips_dag::symlink(&Profile::default(), "../x");
+    blocks.push(link);
+    let mut small = DirectoryBuilder::new(Profile::default());
+    small.add("a", file).expect("a new name");
+    small.add("b", node).expect("a new name");
+    small.finish(&mut blocks).expect("small");
+    let mut large = DirectoryBuilder::new(Profile::default());
+    for index in 0..6000 {
+        large.add(&format!("file number {index}"), file).expect("a new name");
+    }
+    large.finish(&mut blocks).expect("no collision");
+    blocks
+        .into_iter()
+        .map(|block| block.bytes.to_vec())
+        .filter(|bytes| bytes.len() < 20_000)
+        .take(40)
+        .collect()
+}
+
+fn block_seeds() -> Vec<Vec<u8>> {
+    blocks()
+}
+
+fn bitswap(data: &[u8]) {
+    if let Ok(message) = hpips_bitswap::Message::decode(&Bytes::copy_from_slice(data)) {
+        let framed = message.encode().concat();
+        let head = framed.iter().take_while(|byte| **byte >= 0x80).count() + 1;
+        let again = hpips_bitswap::Message::decode(&Bytes::copy_from_slice(&framed[head..]));
+        assert!(again.is_ok(), "what was encoded decodes");
+    }
+}
+
+fn bitswap_seeds() -> Vec<Vec<u8>> {
+    let mut seeds = Vec::new();
+    // A wantlist entry, a block with its prefix, a presence: written by hand after the published schema.
+    let cid = cid_v1(RAW, b"a").to_bytes();
+    let length = u8::try_from(cid.len()).expect("36 bytes");
+    let mut entry = vec![0x0a, length];
+    entry.extend(&cid);
+    entry.extend([0x10, 1, 0x20, 1, 0x28, 1]);
+    let mut list = vec![0x0a, u8::try_from(entry.len()).expect("short")];
+    list.extend(&entry);
+    let mut message = vec![0x0a, u8::try_from(list.len()).expect("short")];
+    message.extend(&list);
+    seeds.push(message);
+    seeds.push(vec![0x1a, 9, 0x0a, 4, 1, 0x55, 0x12, 32, 0x12, 1, b'a']);
+    let mut presence = vec![0x22, length + 4, 0x0a, length];
+    presence.extend(&cid);
+    presence.extend([0x10, 1]);
+    seeds.push(presence);
+    seeds
+}
+
+fn transaction(data: &[u8]) {
+    if let Ok(signed) = hpips_ledger::Signed::decode(data) {
+        assert_eq!(signed.encode(), data, "one encoding only");
+    }
+}
+
+fn transaction_seeds() -> Vec<Vec<u8>> {
+    use hpips_types::{ChainId, Height, TokenAmount};
+    let key = hpips_crypto::sign::SecretKey::from_seed(&[7; 32]);
+    let transaction = hpips_ledger::Transaction {
+        v: hpips_ledger::TX_VERSION,
+        chain: ChainId::new([1; 32]),
+        from: key.account(),
+        nonce: 3,
+        expires: Height::new(9),
+        tip: TokenAmount::from_coins(0),
+        max_fee: TokenAmount::from_coins(1),
+        ops: vec![hpips_ledger::Operation::Transfer {
+            to: key.account(),
+            amount: TokenAmount::from_coins(2),
+        }],
+    };
+    vec![transaction.sign(&key).encode()]
+}
+
+fn block_body(data: &[u8]) {
+    if let Ok(body) = hpips_ledger::Body::decode(data) {
+        assert_eq!(body.encode(), data, "one encoding only");
+    }
+}
+
+fn block_body_seeds() -> Vec<Vec<u8>> {
+    vec![hpips_ledger::Body::default().encode()]
+}
+
+fn manifest(data: &[u8]) {
+    let _ = hpips_types::cbor::decode::<hpips_types::Manifest>(data, 1 << 20);
+}
+
+fn merkle_path(data: &[u8]) {
+    for depth in 0..4 {
+        let _ = hpips_crypto::merkle::Path::from_bytes(data, depth);
+    }
+}
+
+fn merkle_path_seeds() -> Vec<Vec<u8>> {
+    vec![vec![0; 7 * 32], vec![0; 14 * 32]]
+}
+
+fn proof(data: &[u8]) {
+    let _ = hpips_circuits::verify::WellFormed::parse_slice(data);
+}
+
+fn proof_seeds() -> Vec<Vec<u8>> {
+    vec![[0xc0].iter().chain(&[0; 191]).copied().collect(), vec![0x97; 192]]
+}

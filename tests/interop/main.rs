@@ -1,0 +1,12 @@
+//! HPIPS beside the real thing: the same bytes, flags and questions given to Kubo and to npm's clients.
+//!
+//! Each test starts its own daemons on loopback and says "skipped" where a program is absent; `just interop`
+//! installs them and runs all.
+
+#[path = "../it/binary.rs"]
+mod binary;
+mod bitswap;
+mod cids;
+mod kubo;
+mod node;
+mod rpc;

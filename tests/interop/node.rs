@@ -1,0 +1,90 @@
+//! A node of ours for these tests: its own repo, free ports on loopback.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::binary::{hpips, ok};
+
+/// How long a node may take to start on a loaded machine.
+const START: Duration = Duration::from_secs(60);
+
+/// A running daemon.
+pub(crate) struct Node {
+    folder: TempDir,
+    daemon: Child,
+}
+
+impl Node {
+    pub(crate) fn start() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("repo");
+        ok(&repo, &["init"]);
+        let config = repo.join("config");
+        let text = fs::read_to_string(&config).unwrap();
+        let mut json: serde_json::Value = serde_json::from_str(&text).unwrap();
+        json["listen"] = serde_json::json!(["/ip4/127.0.0.1/tcp/0"]);
+        json["api"] = "127.0.0.1:0".into();
+        json["mdns"] = false.into();
+        if json.get("gateway").is_some() {
+            json["gateway"] = "127.0.0.1:0".into();
+        }
+        fs::write(&config, json.to_string()).unwrap();
+        let daemon = Command::new(hpips())
+            .arg("daemon")
+            .env("HPIPS_PATH", &repo)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("the program starts");
+        let mut node = Self { folder, daemon };
+        let end = Instant::now() + START;
+        while !node.is_ready() {
+            assert!(node.daemon.try_wait().unwrap().is_none(), "the daemon ended");
+            assert!(Instant::now() < end, "the daemon does not answer");
+        }
+        node
+    }
+
+    /// Its endpoint is written once it answers.
+    fn is_ready(&self) -> bool {
+        self.repo().join("api").exists()
+            && Command::new(hpips())
+                .args(["status", "--json"])
+                .env("HPIPS_PATH", self.repo())
+                .output()
+                .is_ok_and(|output| output.status.success())
+    }
+
+    pub(crate) fn repo(&self) -> PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    /// A folder beside the repo for a test's files.
+    pub(crate) fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
+    /// The URL of its RPC.
+    pub(crate) fn rpc(&self) -> String {
+        let endpoint = fs::read_to_string(self.repo().join("api")).unwrap();
+        let endpoint: serde_json::Value = serde_json::from_str(&endpoint).unwrap();
+        format!("http://{}", endpoint["address"].as_str().expect("an address"))
+    }
+
+    /// Runs a command that succeeds; what it printed.
+    pub(crate) fn ok(&self, args: &[&str]) -> String {
+        ok(&self.repo(), args)
+    }
+}
+
+impl Drop for Node {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
