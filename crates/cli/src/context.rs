@@ -24,6 +24,7 @@ pub(crate) enum Encoding {
 
 /// The flags of every command; those that Kubo has are named as there.
 #[derive(Clone, Debug, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
 pub(crate) struct Global {
     /// Folder of the repo; by default HPIPS_PATH, then ~/.hpips.
     #[arg(long, global = true, value_name = "DIR")]

@@ -63,6 +63,9 @@ pub(crate) fn classify(error: &anyhow::Error) -> Exit {
         if let Some(RepoError::Missing(_) | RepoError::NoPlace) = cause.downcast_ref() {
             return Exit::NoRepo;
         }
+        if let Some(hpips_store::OpenError::Locked { .. }) = cause.downcast_ref() {
+            return Exit::Locked;
+        }
         if let Some(rpc) = cause.downcast_ref::<RpcError>() {
             return rpc.exit();
         }

@@ -33,7 +33,11 @@ impl Place {
 
     fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_hpips"));
-        command.args(args).current_dir(self.folder.path()).env("HPIPS_PATH", self.repo()).stdin(Stdio::null());
+        command
+            .args(args)
+            .current_dir(self.folder.path())
+            .env("HPIPS_PATH", self.repo())
+            .stdin(Stdio::null());
         command
     }
 
@@ -225,7 +229,8 @@ fn without_a_repo_or_with_a_locked_one_it_says_so() {
     assert!(place.ok(&["version", "-n"]).starts_with(env!("CARGO_PKG_VERSION")));
     place.ok(&["init"]);
     // A process that reads standard input while it adds holds the lock until it is given an end.
-    let mut holder = place.command(&["add", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+    let mut holder =
+        place.command(&["add", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
     let locked = loop {
         let output = place.run(&["refs", "local"]);
@@ -245,7 +250,8 @@ fn a_reader_that_goes_away_is_fine() {
     let place = Place::new();
     let input = vec![7; 3 << 20];
     let cid = text_of(&place.run_with(&["add", "-Q"], &input), &["add"]);
-    let mut child = place.command(&["cat", cid.trim()]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        place.command(&["cat", cid.trim()]).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 10]).unwrap();
     drop(out);
@@ -257,7 +263,9 @@ fn a_reader_that_goes_away_is_fine() {
 fn json_is_one_value_a_line() {
     let place = Place::new();
     place.ok(&["add", "-r", "tree"]);
-    for args in [&["ls", ROOT][..], &["refs", "-r", ROOT], &["pin", "ls"], &["repo", "stat"], &["id"], &["doctor"]] {
+    for args in
+        [&["ls", ROOT][..], &["refs", "-r", ROOT], &["pin", "ls"], &["repo", "stat"], &["id"], &["doctor"]]
+    {
         let args: Vec<&str> = args.iter().copied().chain(["--json"]).collect();
         let output = place.run(&args);
         let printed = String::from_utf8(output.stdout).unwrap();

@@ -12,6 +12,8 @@ use super::RpcError;
 const VALUE_BYTES_MAX: usize = 1 << 30;
 /// An error's text is a few lines; more is cut.
 const ERROR_BYTES_MAX: usize = 64 << 10;
+/// The status of a command that is not there.
+const UNKNOWN: u16 = 404;
 /// The trailer that tells of a failure after part of the answer was sent.
 const FAILED: &str = "x-stream-error";
 
@@ -42,6 +44,9 @@ impl Answer {
             Ok(text) => text.to_bytes(),
             Err(source) => return Err(RpcError::Cut(source).into()),
         };
+        if status.as_u16() == UNKNOWN {
+            return Err(RpcError::Unknown.into());
+        }
         let message = match serde_json::from_slice::<Refusal>(&text) {
             Ok(refusal) => refusal.message,
             Err(_) if text.is_empty() => format!("the API answered {status}"),
@@ -166,7 +171,8 @@ mod tests {
             assert_eq!(error.to_string(), expected);
         };
         check(500, "{\"Message\":\"no\",\"Code\":0,\"Type\":\"error\"}", "no");
-        check(404, "404 page not found\n", "404 page not found");
+        check(400, "argument \"key\" is required\n", "argument \"key\" is required");
+        check(404, "404 page not found\n", &RpcError::Unknown.to_string());
         check(403, "", "the API answered 403 Forbidden");
     }
 }

@@ -15,6 +15,9 @@ pub(crate) enum RpcError {
         /// HTTP status.
         status: u16,
     },
+    /// The other end does not know the command.
+    #[error("this version of the node has no such command; nothing was changed")]
+    Unknown,
     /// Part of the answer came, then the handler failed.
     #[error("{message}")]
     BrokeOff {
