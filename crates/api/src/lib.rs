@@ -11,6 +11,7 @@ mod endpoint;
 mod error;
 mod server;
 
+pub mod rpc;
 pub mod view;
 
 pub use client::{ApiClient, CallError, escape};
