@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use super::answer::{self, Form};
 use super::call::Call;
-use super::cid::hash_block;
+use super::cid::cid_of;
 use super::error::RpcError;
 use super::ipld::codec_of;
 use super::path::parse_cid;
@@ -72,12 +72,10 @@ pub(super) async fn put(extract::State(state): extract::State<State>, mut call: 
     answer::stream(&call, Form::Json, move |sink| {
         while parts.next_part()?.is_some() {
             let block = parts.whole(bytes_max).map_err(|_| too_large(bytes_max))?;
-            let multihash = hash_block(&hash, &block)?;
-            let cid = if is_v0 {
-                Cid::new_v0(multihash).map_err(|error| RpcError::new(error.to_string()))?
-            } else {
-                Cid::new_v1(codec, multihash)
-            };
+            let mut cid = cid_of(codec, &hash, &block)?;
+            if is_v0 {
+                cid = Cid::new_v0(*cid.hash()).map_err(|error| RpcError::new(error.to_string()))?;
+            }
             let size = block.len();
             let _hold = store.hold()?;
             store.put(vec![(cid, block)])?;
@@ -114,11 +112,11 @@ pub(super) async fn remove(extract::State(state): extract::State<State>, call: C
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let pinned = super::pin::reasons(&store, &cids, sink)?;
-        for cid in &cids {
+        let kept = store.kept_by(&cids);
+        for (cid, kept) in cids.iter().zip(kept) {
             let mut removed = Removed { hash: form.text(cid), error: String::new() };
-            if let Some(reason) = pinned.get(cid.hash()) {
-                removed.error = format!("pinned: {reason}");
+            if let Some(kept) = kept {
+                removed.error = format!("pinned: {}", super::pin::reason(&kept, &form));
             } else if !store.delete(cid)? {
                 if force {
                     continue;

@@ -3,8 +3,7 @@
 use axum::response::Response;
 use cid::multibase::Base;
 use cid::{Cid, Version};
-use hpips_types::content::{BLAKE3, DAG_PB, IDENTITY, SHA2_256};
-use multihash::Multihash;
+use hpips_types::content::{DAG_PB, HASHES, cid_v1_with};
 use serde::Serialize;
 
 use super::answer::{self, Form};
@@ -13,22 +12,18 @@ use super::call::Call;
 use super::error::RpcError;
 use super::ipld::{CODECS, codec_of};
 
-/// Hash functions that blocks are checked with here, and their numbers.
-const HASHES: &[(&str, u64)] = &[("identity", IDENTITY), ("sha2-256", SHA2_256), ("blake3", BLAKE3)];
+/// The number of a hash function.
+pub(crate) fn hash_of(name: &str) -> Result<u64, RpcError> {
+    let known = HASHES.iter().find(|(_, known)| *known == name).map(|(code, _)| *code);
+    known.ok_or_else(|| {
+        let names: Vec<_> = HASHES.iter().map(|(_, name)| *name).collect();
+        RpcError::new(format!("unrecognized hash function {name:?}: there are {}", names.join(", ")))
+    })
+}
 
-/// The multihash of a block by a function's name.
-pub(crate) fn hash_block(name: &str, block: &[u8]) -> Result<Multihash<64>, RpcError> {
-    let digest = match name {
-        "sha2-256" => Multihash::wrap(SHA2_256, hpips_types::content::sha256(block).as_bytes()),
-        "blake3" => Multihash::wrap(BLAKE3, blake3::hash(block).as_bytes()),
-        "identity" => Multihash::wrap(IDENTITY, block),
-        other => {
-            return Err(RpcError::new(format!(
-                "hash function {other:?} is not supported: use sha2-256, blake3 or identity"
-            )));
-        }
-    };
-    digest.map_err(|_| RpcError::new("the digest is longer than 64 bytes"))
+/// The CID of a block by codec and name of a hash function.
+pub(crate) fn cid_of(codec: u64, hash: &str, block: &[u8]) -> Result<Cid, RpcError> {
+    cid_v1_with(codec, hash_of(hash)?, block).map_err(|error| RpcError::of(&error))
 }
 
 #[derive(Serialize)]
@@ -177,10 +172,9 @@ pub(crate) fn codec_name(code: u64) -> String {
 }
 
 fn hash_name(code: u64) -> String {
-    const OTHERS: &[(&str, u64)] =
-        &[("sha1", 0x11), ("sha2-512", 0x13), ("sha3-256", 0x16), ("blake2b-256", 0xb220), ("dbl-sha2-256", 0x56)];
-    let known = HASHES.iter().chain(OTHERS).find(|(_, known)| *known == code);
-    known.map_or_else(|| format!("unknown-{code:#x}"), |(name, _)| (*name).to_owned())
+    let known = HASHES.iter().find(|(known, _)| *known == code).map(|(_, name)| *name);
+    let known = known.or_else(|| (code == 0x11).then_some("sha1"));
+    known.map_or_else(|| format!("unknown-{code:#x}"), str::to_owned)
 }
 
 #[derive(Serialize)]
@@ -202,16 +196,12 @@ pub(super) async fn bases(call: Call) -> Result<Response, RpcError> {
 
 pub(super) async fn codecs(call: Call) -> Result<Response, RpcError> {
     call.at_most(0)?;
-    table(CODECS)
+    answer::json(&CODECS.iter().map(|(name, code)| CodeAndName { code: *code, name }).collect::<Vec<_>>())
 }
 
 pub(super) async fn hashes(call: Call) -> Result<Response, RpcError> {
     call.at_most(0)?;
-    table(HASHES)
-}
-
-fn table(names: &[(&'static str, u64)]) -> Result<Response, RpcError> {
-    answer::json(&names.iter().map(|(name, code)| CodeAndName { code: *code, name }).collect::<Vec<_>>())
+    answer::json(&HASHES.iter().map(|(code, name)| CodeAndName { code: *code, name }).collect::<Vec<_>>())
 }
 
 #[derive(Serialize)]

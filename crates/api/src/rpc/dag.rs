@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use axum::extract;
 use axum::response::Response;
 use bytes::Bytes;
-use cid::Cid;
 use hpips_client::BlockGetter;
 use hpips_client::blocks::Local;
 use hpips_store::PinKind;
@@ -17,7 +16,7 @@ use super::answer::{self, Form};
 use super::block::BLOCK_BYTES;
 use super::call::Call;
 use super::car::{self, CarReader};
-use super::cid::hash_block;
+use super::cid::cid_of;
 use super::error::RpcError;
 use super::ipld::{self, LinkView, codec_of};
 use super::refs;
@@ -66,7 +65,7 @@ pub(super) async fn put(extract::State(state): extract::State<State>, mut call: 
                     "produced block is over {bytes_max} bytes; pass --allow-big-block to override"
                 )));
             }
-            let cid = Cid::new_v1(store_codec, hash_block(&hash, &block)?);
+            let cid = cid_of(store_codec, &hash, &block)?;
             store.put(vec![(cid, block)])?;
             if pin {
                 store.pin(&cid, PinKind::Recursive, "")?;
@@ -224,7 +223,7 @@ pub(super) async fn import(extract::State(state): extract::State<State>, mut cal
         let store = state.store();
         // Until the roots are pinned nobody collects what is stored here.
         let _hold = store.hold()?;
-        let (mut roots, mut total) = (Vec::new(), Stats::default());
+        let (mut roots, mut total) = (Vec::<cid::Cid>::new(), Stats::default());
         while parts.next_part()?.is_some() {
             let mut car = CarReader::new(std::io::BufReader::with_capacity(1 << 16, &mut parts))?;
             let (mut batch, mut batch_bytes) = (Vec::new(), 0);

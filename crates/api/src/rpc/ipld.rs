@@ -6,14 +6,13 @@ use bytes::Bytes;
 use cid::Cid;
 use cid::multibase::Base;
 use hpips_dag::{PbNode, decode_pb};
-use hpips_types::content::{DAG_CBOR, DAG_PB, RAW};
+use hpips_types::content::{DAG_CBOR, DAG_PB, LIBP2P_KEY, RAW};
+pub(crate) use hpips_types::content::DAG_JSON;
 use ipld_core::ipld::Ipld;
 use serde_json::{Map, Number, Value};
 
 use super::error::RpcError;
 
-/// Multicodec `dag-json`.
-pub(crate) const DAG_JSON: u64 = 0x0129;
 /// Multicodec `cbor`.
 const CBOR: u64 = 0x51;
 /// Multicodec `json`.
@@ -29,7 +28,7 @@ pub(crate) const CODECS: &[(&str, u64)] = &[
     ("raw", RAW),
     ("dag-pb", DAG_PB),
     ("dag-cbor", DAG_CBOR),
-    ("libp2p-key", 0x72),
+    ("libp2p-key", LIBP2P_KEY),
     ("git-raw", 0x78),
     ("dag-jose", 0x85),
     ("dag-json", DAG_JSON),

@@ -5,6 +5,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
 use cid::multibase::Base;
+use hpips_types::content::LIBP2P_KEY;
 use multihash::Multihash;
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -15,8 +16,6 @@ use super::call::Call;
 use super::error::RpcError;
 use super::state::{KeyError, NamedKey, State};
 
-/// Multicodec `libp2p-key`.
-const LIBP2P_KEY: u64 = 0x72;
 /// A key's file is some dozens of bytes.
 const KEY_BYTES_MAX: usize = 64 << 10;
 /// libp2p's protobuf of an ed25519 secret: type 1, then 64 bytes, the seed and the public key.

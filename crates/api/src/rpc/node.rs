@@ -8,6 +8,7 @@ use cid::Cid;
 use cid::multibase::Base;
 use hpips_net::Multiaddr;
 use hpips_net::identity::{account_of, peer_of, split_peer};
+use hpips_types::content::LIBP2P_KEY;
 use multihash::Multihash;
 use serde::Serialize;
 
@@ -75,8 +76,7 @@ pub(super) async fn id(extract::State(state): extract::State<State>, call: Call)
         Some(name) => {
             let bytes = Base::Base58Btc.decode(&parts.identity.peer_id).map_err(|error| RpcError::of(&error))?;
             let hash = Multihash::from_bytes(&bytes).map_err(|error| RpcError::of(&error))?;
-            // Multicodec libp2p-key.
-            write_cid(&Cid::new_v1(0x72, hash), base_of(name)?)
+            write_cid(&Cid::new_v1(LIBP2P_KEY, hash), base_of(name)?)
         }
     };
     let addresses = parts.online.as_ref().map(|online| texts(&online.net.full_addrs()));

@@ -1,19 +1,18 @@
 //! `pin/*`: what is kept.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::BTreeMap;
 
 use axum::extract;
 use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_client::blocks::Local;
 use hpips_dag::is_leaf_codec;
-use hpips_store::{OldPin, Pin, PinKind, Store};
-use multihash::Multihash;
+use hpips_store::{BadBlock, KeptBy, OldPin, Pin, PinKind, Store};
 use serde::Serialize;
 
 use super::answer::{self, Form, Sink};
+use super::base::CidForm;
 use super::call::Call;
 use super::error::RpcError;
 use super::refs;
@@ -265,7 +264,7 @@ pub(super) async fn list(extract::State(state): extract::State<State>, call: Cal
         } else {
             for place in &asked {
                 let cid = place.whole()?;
-                let (kind, name) = pin_of(&store, &cid, which, sink)?
+                let (kind, name) = pin_of(&store, &cid, which, &form)?
                     .ok_or_else(|| RpcError::new(format!("path '{}' is not pinned", place.path.text)))?;
                 take(&cid, kind, &name)?;
             }
@@ -293,13 +292,11 @@ fn every_pin(store: &Store, which: Which, sink: &Sink, take: &mut Take<'_>) -> R
     if matches!(which, Which::Direct | Which::Recursive) {
         return Ok(());
     }
-    let mut seen: HashSet<Multihash<64>> = pins.iter().map(|pin| *pin.cid.hash()).collect();
-    for pin in pins.iter().filter(|pin| pin.kind == PinKind::Recursive) {
-        below(store, &pin.cid, sink, &mut |cid| {
-            if seen.insert(*cid.hash()) { take(cid, "indirect".to_owned(), "") } else { Ok(()) }
-        })?;
-    }
-    Ok(())
+    store.for_each_indirect(|cid, _| {
+        sink.check()?;
+        // What is pinned directly as well was named above.
+        if pins.iter().any(|pin| pin.cid.hash() == cid.hash()) { Ok(()) } else { take(cid, "indirect".to_owned(), "") }
+    })
 }
 
 fn kind_name(kind: PinKind) -> &'static str {
@@ -309,30 +306,8 @@ fn kind_name(kind: PinKind) -> &'static str {
     }
 }
 
-/// Blocks below a root that are here, the root not among them. What is missing is passed over.
-fn below(
-    store: &Store,
-    root: &Cid,
-    sink: &Sink,
-    take: &mut dyn FnMut(&Cid) -> Result<(), RpcError>,
-) -> Result<(), RpcError> {
-    let mut walk = hpips_dag::DepthFirst::new(*root, refs::BLOCKS_MAX);
-    while let Some(cid) = walk.next_cid() {
-        sink.check()?;
-        if cid != *root {
-            take(&cid)?;
-        }
-        if !is_leaf_codec(&cid)
-            && let Some(block) = store.get(&cid)?
-        {
-            refs::links(&cid, &block)?.into_iter().rev().for_each(|link| walk.push_root(link));
-        }
-    }
-    Ok(())
-}
-
 /// How a block is pinned, in Kubo's words.
-fn pin_of(store: &Store, cid: &Cid, which: Which, sink: &Sink) -> Result<Option<(String, String)>, RpcError> {
+fn pin_of(store: &Store, cid: &Cid, which: Which, form: &CidForm) -> Result<Option<(String, String)>, RpcError> {
     if let Some(Pin { kind, name, .. }) = store.pin_of(cid) {
         let wanted = match which {
             Which::All => true,
@@ -347,36 +322,18 @@ fn pin_of(store: &Store, cid: &Cid, which: Which, sink: &Sink) -> Result<Option<
     if matches!(which, Which::Direct | Which::Recursive) {
         return Ok(None);
     }
-    Ok(reasons(store, &[*cid], sink)?.remove(cid.hash()).filter(|reason| reason.starts_with("indirect")).map(|reason| (reason, String::new())))
+    let kept = store.kept_by(&[*cid]).into_iter().next().flatten();
+    Ok(kept.filter(|kept| matches!(kept, KeptBy::Indirect { .. })).map(|kept| (reason(&kept, form), String::new())))
 }
 
-/// Why blocks must stay, by their hashes.
-pub(crate) fn reasons(
-    store: &Store,
-    cids: &[Cid],
-    sink: &Sink,
-) -> Result<HashMap<Multihash<64>, String>, RpcError> {
-    let mut open: HashSet<Multihash<64>> = cids.iter().map(|cid| *cid.hash()).collect();
-    let mut found = HashMap::new();
-    let pins = store.pins();
-    for pin in &pins {
-        if open.remove(pin.cid.hash()) {
-            found.insert(*pin.cid.hash(), kind_name(pin.kind).to_owned());
-        }
+/// Why a block must stay, in Kubo's words.
+pub(crate) fn reason(kept: &KeptBy, form: &CidForm) -> String {
+    match kept {
+        KeptBy::Direct => "direct".to_owned(),
+        KeptBy::Recursive => "recursive".to_owned(),
+        KeptBy::Indirect { root } => format!("indirect through {}", form.text(root)),
+        KeptBy::Files => "it is among the mutable files".to_owned(),
     }
-    let roots = pins.iter().filter(|pin| pin.kind == PinKind::Recursive).map(|pin| pin.cid);
-    for root in roots.chain(store.files_root()) {
-        if open.is_empty() {
-            break;
-        }
-        below(store, &root, sink, &mut |cid| {
-            if open.remove(cid.hash()) {
-                found.insert(*cid.hash(), format!("indirect through {root}"));
-            }
-            Ok(())
-        })?;
-    }
-    Ok(found)
 }
 
 #[derive(Serialize)]
@@ -398,6 +355,15 @@ struct BadNode {
     err: String,
 }
 
+impl BadNode {
+    fn of(bad: &BadBlock, form: &CidForm) -> Self {
+        match bad {
+            BadBlock::Missing(cid) => Self { cid: form.text(cid), err: format!("ipld: could not find {cid}") },
+            BadBlock::Unreadable(cid) => Self { cid: form.text(cid), err: "block is damaged".to_owned() },
+        }
+    }
+}
+
 pub(super) async fn verify(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let verbose = call.flag(&["verbose", "v"], false)?;
@@ -408,29 +374,18 @@ pub(super) async fn verify(extract::State(state): extract::State<State>, call: C
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let local = Local(store.clone());
-        for pin in store.pins().into_iter().filter(|pin| pin.kind == PinKind::Recursive) {
-            let mut bad_nodes = Vec::new();
-            let mut walk = hpips_dag::DepthFirst::new(pin.cid, refs::BLOCKS_MAX);
-            while let Some(cid) = walk.next_cid() {
-                sink.check()?;
-                let links = local.get(&cid).map_err(RpcError::from).and_then(|block| {
-                    hpips_types::content::verify_block(&cid, &block).map_err(|error| RpcError::of(&error))?;
-                    refs::links(&cid, &block)
-                });
-                match links {
-                    Ok(links) => links.into_iter().rev().for_each(|link| walk.push_root(link)),
-                    Err(error) => {
-                        bad_nodes.push(BadNode { cid: form.text(&cid), err: error.message().to_owned() });
-                    }
-                }
+        let mut left = Ok(());
+        store.verify_pins(|pin, bad| {
+            if left.is_err() || pin.kind != PinKind::Recursive {
+                return;
             }
+            let bad_nodes: Vec<_> = bad.iter().map(|bad| BadNode::of(bad, &form)).collect();
             let ok = bad_nodes.is_empty();
             if verbose || !ok {
-                sink.json(&Verified { cid: form.text(&pin.cid), err: String::new(), ok, bad_nodes })?;
+                left = sink.json(&Verified { cid: form.text(&pin.cid), err: String::new(), ok, bad_nodes });
             }
-        }
-        Ok(())
+        })?;
+        left
     })
     .await
 }
