@@ -2,13 +2,13 @@
 
 use core::ops::Range;
 
+use hpips_crypto::lanes::Canonical;
 use hpips_crypto::merkle::{self, Path, Tree};
 use hpips_crypto::{Fr, field};
 use hpips_types::FieldBytes;
 
 use crate::element::Element;
-use crate::label;
-use crate::seal::{SealError, Sealed, read};
+use crate::seal::{SealError, Sealed, column_row, read};
 use crate::shape::{LEAF_DEPTH, NODE_BYTES};
 use crate::vanilla::{ColumnOpening, LeafOpening, activation::SectorLabels};
 
@@ -112,19 +112,20 @@ impl SectorLabels for KeptLabels<'_> {
 
     fn column(&self, node: u32) -> Result<ColumnOpening, SealError> {
         let tree = &self.sealed.columns;
-        let columns = tree
-            .group_nodes(node)
-            .map(|node| Ok(label::column(read(self.first, node)?, read(self.second, node)?)))
-            .collect::<Result<Vec<Fr>, SealError>>()?;
+        let group = |labels| {
+            tree.group_nodes(node).map(|node| read(labels, node)).collect::<Result<Vec<Canonical>, _>>()
+        };
+        let columns = column_row(&group(self.first)?, &group(self.second)?);
         let path = tree.tree.open_with(node.into(), &columns).ok_or(SealError::Damaged(node))?;
-        Ok(ColumnOpening { first: read(self.first, node)?, second: read(self.second, node)?, path })
+        let own = |labels| read(labels, node).map(Fr::from);
+        Ok(ColumnOpening { first: own(self.first)?, second: own(self.second)?, path })
     }
 
     fn replica_path(&self, node: u32) -> Result<Path, SealError> {
         let tree = &self.sealed.replica;
         let labels = tree
             .group_nodes(node)
-            .map(|node| read(self.second, node))
+            .map(|node| read(self.second, node).map(Fr::from))
             .collect::<Result<Vec<Fr>, SealError>>()?;
         let path = tree.tree.open_with(node.into(), &labels).ok_or(SealError::Damaged(node))?;
         Ok(pad_path(path, tree.height()))
