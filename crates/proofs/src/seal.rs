@@ -17,7 +17,7 @@ use rayon::prelude::*;
 use crate::graph::{DRG_PARENTS_SECOND, Graph};
 use crate::label::{self, Layer};
 use crate::record::{SealedSector, SectorId};
-use crate::sector::{SectorTree, stored_level};
+use crate::sector::{KeptLabels, SectorTree, stored_level};
 
 /// Most sectors sealed at once: the lanes of the widest vectors.
 pub const LANES_MAX: usize = 8;
@@ -329,6 +329,13 @@ pub struct SealedLabels {
     pub first: Vec<u8>,
     /// Labels of the second layer: the replica.
     pub second: Vec<u8>,
+}
+
+impl SealedLabels {
+    /// The view that proves.
+    pub fn kept(&self) -> KeptLabels<'_> {
+        KeptLabels { sealed: &self.sealed, first: &self.first, second: &self.second }
+    }
 }
 
 fn range(node: u32) -> core::ops::Range<usize> {

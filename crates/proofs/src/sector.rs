@@ -60,6 +60,26 @@ impl SectorTree {
         Some(LeafOpening { leaf: *leaves.get(own)?, path: pad_path(path, self.height()) })
     }
 
+    /// Both labels of a node and the path of their column, from the bytes of its [`Self::group`] in either
+    /// layer; of the tree over columns. Hashes all columns of the group, 512, in lanes.
+    ///
+    /// # Errors
+    /// [`SealError::Damaged`] when they are not those committed to.
+    ///
+    /// # Panics
+    /// As [`Self::group`].
+    pub fn open_column(&self, node: u32, first: &[u8], second: &[u8]) -> Result<ColumnOpening, SealError> {
+        let nodes = self.group_nodes(node);
+        let labels = |layer| {
+            (0..).take(Self::count(&nodes)).map(|at| read(layer, at)).collect::<Result<Vec<Canonical>, _>>()
+        };
+        let damaged = SealError::Damaged(node);
+        let (first, second) = (labels(first).map_err(|_| damaged)?, labels(second).map_err(|_| damaged)?);
+        let path = self.tree.open_with(node.into(), &column_row(&first, &second)).ok_or(damaged)?;
+        let own = usize::try_from(node - nodes.start).expect("at most 512");
+        Ok(ColumnOpening { first: first[own].into(), second: second[own].into(), path })
+    }
+
     /// The stored rows as bytes: see docs/formats/proofs.md.
     pub fn to_bytes(&self) -> Vec<u8> {
         self.tree.rows_to_bytes()
@@ -111,23 +131,19 @@ impl SectorLabels for KeptLabels<'_> {
     type Error = SealError;
 
     fn column(&self, node: u32) -> Result<ColumnOpening, SealError> {
-        let tree = &self.sealed.columns;
-        let group = |labels| {
-            tree.group_nodes(node).map(|node| read(labels, node)).collect::<Result<Vec<Canonical>, _>>()
-        };
-        let columns = column_row(&group(self.first)?, &group(self.second)?);
-        let path = tree.tree.open_with(node.into(), &columns).ok_or(SealError::Damaged(node))?;
-        let own = |labels| read(labels, node).map(Fr::from);
-        Ok(ColumnOpening { first: own(self.first)?, second: own(self.second)?, path })
+        let columns = &self.sealed.columns;
+        columns.open_column(node, group(columns, node, self.first)?, group(columns, node, self.second)?)
     }
 
     fn replica_path(&self, node: u32) -> Result<Path, SealError> {
-        let tree = &self.sealed.replica;
-        let labels = tree
-            .group_nodes(node)
-            .map(|node| read(self.second, node).map(Fr::from))
-            .collect::<Result<Vec<Fr>, SealError>>()?;
-        let path = tree.tree.open_with(node.into(), &labels).ok_or(SealError::Damaged(node))?;
-        Ok(pad_path(path, tree.height()))
+        let replica = &self.sealed.replica;
+        let opening = replica.open(node, group(replica, node, self.second)?);
+        opening.map(|opening| opening.path).ok_or(SealError::Damaged(node))
     }
+}
+
+fn group<'a>(tree: &SectorTree, node: u32, layer: &'a [u8]) -> Result<&'a [u8], SealError> {
+    let Range { start, end } = tree.group(node);
+    let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    range.and_then(|(start, end)| layer.get(start..end)).ok_or(SealError::Damaged(node))
 }
