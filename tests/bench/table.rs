@@ -45,7 +45,8 @@ impl Table {
         self.rows.push(Row {
             what: what.to_owned(),
             figure: format!("{:.6} s", took.as_secs_f64()),
-            limit: limit.map_or(String::new(), |(name, limit)| format!("{:.6} s {name}", limit.as_secs_f64())),
+            limit: limit
+                .map_or(String::new(), |(name, limit)| format!("{:.6} s {name}", limit.as_secs_f64())),
             ratio: limit.map(|(_, limit)| limit.as_secs_f64() / took.as_secs_f64()),
             reach: reach.to_owned(),
         });

@@ -52,6 +52,10 @@ fn every_target_has_its_fuzz_program() {
     for target in TARGETS {
         let program = folder.join("fuzz_targets").join(format!("{}.rs", target.name));
         assert!(program.is_file(), "{} is missing: copy a neighbour", program.display());
-        assert!(manifest.contains(&format!("name = \"{}\"", target.name)), "{} is not in the manifest", target.name);
+        assert!(
+            manifest.contains(&format!("name = \"{}\"", target.name)),
+            "{} is not in the manifest",
+            target.name
+        );
     }
 }

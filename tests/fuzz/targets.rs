@@ -8,8 +8,8 @@
 use bytes::Bytes;
 use cid::Cid;
 use hpips_dag::{
-    DirectoryBuilder, DirectoryReader, FileBuilder, FileReader, Node, Profile, Step, Tree, UnixFs, Walk, children,
-    decode_pb, encode_pb, inspect, split_path,
+    DirectoryBuilder, DirectoryReader, FileBuilder, FileReader, Node, Profile, Step, Tree, UnixFs, Walk,
+    children, decode_pb, encode_pb, inspect, split_path,
 };
 use hpips_types::content::{DAG_CBOR, DAG_PB, RAW, cid_v1};
 
@@ -64,7 +64,11 @@ fn cid_text(data: &[u8]) {
 
 fn cid_text_seeds() -> Vec<Vec<u8>> {
     let cid = cid_v1(DAG_PB, b"a");
-    let bases = [cid::multibase::Base::Base32Lower, cid::multibase::Base::Base58Btc, cid::multibase::Base::Base36Lower];
+    let bases = [
+        cid::multibase::Base::Base32Lower,
+        cid::multibase::Base::Base58Btc,
+        cid::multibase::Base::Base36Lower,
+    ];
     let mut seeds: Vec<Vec<u8>> =
         bases.iter().map(|base| cid.to_string_of_base(*base).expect("any base").into_bytes()).collect();
     seeds.push(hpips_types::content::cid_v0(b"b").to_string().into_bytes());
@@ -167,7 +171,12 @@ fn blocks() -> Vec<Vec<u8>> {
         large.add(&format!("file number {index}"), file).expect("a new name");
     }
     large.finish(&mut blocks).expect("no collision");
-    blocks.into_iter().map(|block| block.bytes.to_vec()).filter(|bytes| bytes.len() < 20_000).take(40).collect()
+    blocks
+        .into_iter()
+        .map(|block| block.bytes.to_vec())
+        .filter(|bytes| bytes.len() < 20_000)
+        .take(40)
+        .collect()
 }
 
 fn block_seeds() -> Vec<Vec<u8>> {
@@ -221,7 +230,10 @@ fn transaction_seeds() -> Vec<Vec<u8>> {
         expires: Height::new(9),
         tip: TokenAmount::from_coins(0),
         max_fee: TokenAmount::from_coins(1),
-        ops: vec![hpips_ledger::Operation::Transfer { to: key.account(), amount: TokenAmount::from_coins(2) }],
+        ops: vec![hpips_ledger::Operation::Transfer {
+            to: key.account(),
+            amount: TokenAmount::from_coins(2),
+        }],
     };
     vec![transaction.sign(&key).encode()]
 }

@@ -58,8 +58,11 @@ impl Kubo {
         };
         let folder = tempfile::tempdir().unwrap();
         let run = |args: &[&str]| {
-            let output =
-                Command::new(program).args(args).env("IPFS_PATH", folder.path()).output().expect("ipfs starts");
+            let output = Command::new(program)
+                .args(args)
+                .env("IPFS_PATH", folder.path())
+                .output()
+                .expect("ipfs starts");
             assert!(output.status.success(), "ipfs {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
         run(&["init", "--profile=test"]);
@@ -100,13 +103,18 @@ impl Kubo {
     /// Where its swarm listens over TCP on loopback.
     pub(crate) fn address_of_swarm(&self) -> String {
         let id = String::from_utf8(self.ok(&["id", "-f", "<addrs>"])).expect("text");
-        let address = id.lines().find(|line| line.starts_with("/ip4/127.0.0.1/tcp/") && !line.contains("/ws"));
+        let address =
+            id.lines().find(|line| line.starts_with("/ip4/127.0.0.1/tcp/") && !line.contains("/ws"));
         address.expect("a TCP address").to_owned()
     }
 
     /// Runs a command of Kubo against the daemon.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
-        Command::new(self.program).args(args).env("IPFS_PATH", self.folder.path()).output().expect("ipfs starts")
+        Command::new(self.program)
+            .args(args)
+            .env("IPFS_PATH", self.folder.path())
+            .output()
+            .expect("ipfs starts")
     }
 
     /// As [`Self::run`] for a command that succeeds; what it printed.
@@ -120,6 +128,16 @@ impl Kubo {
     pub(crate) fn add(&self, query: &str, files: &[(&str, &[u8])]) -> Vec<serde_json::Value> {
         let boundary = "0123456789abcdef0123456789abcdef";
         let mut body = Vec::new();
+        // A directory comes as a part of its own before its files, as every client sends it.
+        let folders: std::collections::BTreeSet<&str> =
+            files.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
+        for folder in folders {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{folder}\"\r\n\
+                 Content-Type: application/x-directory\r\n\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+        }
         for (name, bytes) in files {
             let head = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\

@@ -9,3 +9,4 @@ mod bitswap;
 mod cids;
 mod kubo;
 mod node;
+mod rpc;

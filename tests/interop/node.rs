@@ -52,11 +52,12 @@ impl Node {
 
     /// Its endpoint is written once it answers.
     fn is_ready(&self) -> bool {
-        self.repo().join("api").exists() && Command::new(hpips())
-            .args(["status", "--json"])
-            .env("HPIPS_PATH", self.repo())
-            .output()
-            .is_ok_and(|output| output.status.success())
+        self.repo().join("api").exists()
+            && Command::new(hpips())
+                .args(["status", "--json"])
+                .env("HPIPS_PATH", self.repo())
+                .output()
+                .is_ok_and(|output| output.status.success())
     }
 
     pub(crate) fn repo(&self) -> PathBuf {
@@ -66,6 +67,13 @@ impl Node {
     /// A folder beside the repo for a test's files.
     pub(crate) fn folder(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// The URL of its RPC.
+    pub(crate) fn rpc(&self) -> String {
+        let endpoint = fs::read_to_string(self.repo().join("api")).unwrap();
+        let endpoint: serde_json::Value = serde_json::from_str(&endpoint).unwrap();
+        format!("http://{}", endpoint["address"].as_str().expect("an address"))
     }
 
     /// Runs a command that succeeds; what it printed.

@@ -9,6 +9,7 @@ mod client;
 pub mod content;
 mod endpoint;
 mod error;
+pub mod gateway;
 mod server;
 
 pub mod view;

@@ -12,8 +12,8 @@ use crate::file::pb_block;
 use crate::hamt::{self, ShardShape, name_hash, position};
 use crate::name::{NameError, safe_name};
 use crate::pb::{PbLink, decode_pb, encode_pb, link_field_len};
-use crate::profile::{Estimate, HAMT_OVER_BYTES, Profile};
-use crate::unixfs::{DataType, UnixFs};
+use crate::profile::{Estimate, Profile};
+use crate::unixfs::{DataType, Metadata, UnixFs};
 use crate::walk::{Step, Walk, WalkError};
 use crate::wire::{bytes_field_len, count};
 
@@ -47,13 +47,30 @@ pub enum DirectoryError {
 #[derive(Debug)]
 pub struct DirectoryBuilder {
     profile: Profile,
+    metadata: Metadata,
     entries: BTreeMap<String, Node>,
 }
 
 impl DirectoryBuilder {
     /// Starts an empty directory.
     pub fn new(profile: Profile) -> Self {
-        Self { profile, entries: BTreeMap::new() }
+        Self { profile, metadata: Metadata::default(), entries: BTreeMap::new() }
+    }
+
+    /// The same with mode and modification time, written into its root.
+    #[must_use]
+    pub fn with(self, metadata: Metadata) -> Self {
+        Self { metadata, ..self }
+    }
+
+    /// Entries so far.
+    pub fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// Whether nothing was added.
+    pub fn is_empty(&self) -> bool {
+        self.entries.is_empty()
     }
 
     /// Adds a child: a file, symlink or directory built before.
@@ -74,19 +91,23 @@ impl DirectoryBuilder {
     /// # Errors
     /// [`DirectoryError::HashCollision`], in large directories only.
     pub fn finish(self, out: &mut Vec<Block>) -> Result<Node, DirectoryError> {
-        let Self { profile, entries } = self;
-        let data = UnixFs::new(DataType::Directory).encode();
-        let estimate = match profile.estimate {
+        let Self { profile, metadata, entries } = self;
+        let data = UnixFs::new(DataType::Directory).with(metadata).encode();
+        let is_large = match profile.estimate {
             Estimate::Links => {
-                entries.iter().map(|(name, node)| name.len() + node.cid.encoded_len()).sum::<usize>()
+                let sizes = entries.iter().map(|(name, node)| name.len() + node.cid.encoded_len());
+                sizes.sum::<usize>() > profile.hamt_over_bytes
             }
             Estimate::Block => {
                 let links = entries.iter().map(|(name, node)| link_field_len(&node.cid, name, node.tsize));
-                links.sum::<usize>() + bytes_field_len(data.len())
+                links.sum::<usize>() + bytes_field_len(data.len()) > profile.hamt_over_bytes
             }
+            Estimate::Disabled => false,
         };
-        if estimate > HAMT_OVER_BYTES {
-            return hamt::build(&profile, entries.iter().map(|(name, node)| (name.as_str(), *node)), out);
+        let has_many = profile.directory_links_max > 0 && entries.len() > profile.directory_links_max;
+        if is_large || has_many {
+            let entries = entries.iter().map(|(name, node)| (name.as_str(), *node));
+            return hamt::build(&profile, entries, metadata, out);
         }
         let links = entries.iter().map(|(name, node)| (name.as_str(), &node.cid, node.tsize));
         let block = pb_block(&profile, encode_pb(links, &data));

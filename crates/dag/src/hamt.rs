@@ -5,15 +5,11 @@ use crate::directory::DirectoryError;
 use crate::file::pb_block;
 use crate::pb::encode_pb;
 use crate::profile::Profile;
-use crate::unixfs::{DataType, UnixFs};
+use crate::unixfs::{DataType, Metadata, UnixFs};
 use crate::wire::count;
 
 /// Multihash code of the hash function.
 pub(crate) const MURMUR3_X64_64: u64 = 0x22;
-/// Children a shard that is written here can have.
-const FANOUT: usize = 256;
-/// Levels of eight bits in 64.
-const LEVELS: u32 = 8;
 
 /// First 64 bits of MurmurHash3 x64 128 with seed 0.
 pub(crate) fn name_hash(name: &str) -> u64 {
@@ -61,43 +57,49 @@ pub(crate) fn position(hash: u64, level: u32, width: u32) -> Option<u64> {
 pub(crate) fn build<'a>(
     profile: &Profile,
     entries: impl Iterator<Item = (&'a str, Node)>,
+    metadata: Metadata,
     out: &mut Vec<Block>,
 ) -> Result<Node, DirectoryError> {
     let mut hashed: Vec<(u64, &str, Node)> =
         entries.map(|(name, node)| (name_hash(name), name, node)).collect();
     // Ordered by hash, the entries of every shard stand together, in the order of its links.
     hashed.sort_unstable_by_key(|entry| entry.0);
-    shard(profile, &hashed, 0, out)
+    shard(profile, &hashed, 0, metadata, out)
 }
 
 fn shard(
     profile: &Profile,
     entries: &[(u64, &str, Node)],
     level: u32,
+    metadata: Metadata,
     out: &mut Vec<Block>,
 ) -> Result<Node, DirectoryError> {
-    if level == LEVELS {
+    let width = profile.hamt_fanout.trailing_zeros();
+    if position(0, level, width).is_none() {
         return Err(DirectoryError::HashCollision { name: entries[0].1.to_owned() });
     }
-    let index = |entry: &(u64, &str, Node)| position(entry.0, level, 8).expect("eight levels of eight bits");
-    let mut bits = [0u8; FANOUT / 8];
+    let shape = ShardShape::of_width(width);
+    let index = |entry: &(u64, &str, Node)| position(entry.0, level, width).expect("checked for this level");
+    let mut bits = vec![0u8; profile.hamt_fanout / 8];
     let mut links = Vec::new();
     for group in entries.chunk_by(|a, b| index(a) == index(b)) {
         let at = index(&group[0]);
-        let byte = usize::try_from(at / 8).expect("below 32");
-        bits[bits.len() - 1 - byte] |= 1 << (at % 8);
+        let byte = usize::try_from(at / 8).expect("below 128");
+        let last = bits.len() - 1;
+        bits[last - byte] |= 1 << (at % 8);
         links.push(match group {
-            [(_, name, node)] => (format!("{at:02X}{name}"), *node),
-            _ => (format!("{at:02X}"), shard(profile, group, level + 1, out)?),
+            [(_, name, node)] => (shape.join(at, name), *node),
+            _ => (shape.join(at, ""), shard(profile, group, level + 1, Metadata::default(), out)?),
         });
     }
     let first = bits.iter().position(|byte| *byte != 0).unwrap_or(bits.len());
     let data = UnixFs {
         data: Some(bytes::Bytes::copy_from_slice(&bits[first..])),
         hash_type: Some(MURMUR3_X64_64),
-        fanout: Some(count(FANOUT)),
+        fanout: Some(count(profile.hamt_fanout)),
         ..UnixFs::new(DataType::HamtShard)
-    };
+    }
+    .with(metadata);
     let bytes =
         encode_pb(links.iter().map(|(name, node)| (name.as_str(), &node.cid, node.tsize)), &data.encode());
     let block = pb_block(profile, bytes);
@@ -126,7 +128,17 @@ impl ShardShape {
         {
             return None;
         }
-        Some(Self { width: fanout.trailing_zeros(), prefix: format!("{:X}", fanout - 1).len() })
+        Some(Self::of_width(fanout.trailing_zeros()))
+    }
+
+    /// The shape of shards with `1 << width` children, at most 1024.
+    pub(crate) fn of_width(width: u32) -> Self {
+        Self { width, prefix: format!("{:X}", (1u64 << width) - 1).len() }
+    }
+
+    /// The name of the link at a position; an empty rest names a shard.
+    pub(crate) fn join(self, at: u64, rest: &str) -> String {
+        format!("{at:0prefix$X}{rest}", prefix = self.prefix)
     }
 
     /// Children of a shard at most.

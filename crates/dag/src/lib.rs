@@ -41,12 +41,14 @@
 
 mod block;
 mod cbor;
+mod chunk;
 mod codec;
 mod directory;
 mod enumerate;
 mod file;
 mod hamt;
 mod inspect;
+mod layout;
 mod name;
 mod pb;
 mod profile;
@@ -63,16 +65,18 @@ mod tests;
 mod vectors;
 
 pub use block::{Block, Node};
+pub use chunk::{CHUNK_BYTES_MAX, Chunking, ChunkingError, Cutter};
 pub use codec::{DecodeError, children, is_leaf_codec};
 pub use directory::{DirectoryBuilder, DirectoryError, DirectoryReader, Entry};
 pub use enumerate::{DepthFirst, EnumerateError};
-pub use file::{FileBuilder, symlink};
+pub use file::{FileBuilder, leaf, single_leaf, symlink, symlink_with};
 pub use inspect::{Kind, NodeInfo, inspect};
+pub use layout::LayoutBuilder;
 pub use name::{NameError, safe_name, split_path};
 pub use pb::{PbLink, PbNode, decode_pb, encode_pb};
-pub use profile::{Estimate, Profile};
+pub use profile::{Estimate, INLINE_BYTES_MAX, LINKS_MAX, Layout, Profile, ProfileError};
 pub use reader::FileReader;
 pub use resolve::{Resolved, Resolver};
 pub use tree::{Event, Tree};
-pub use unixfs::{DataType, Mtime, UnixFs};
+pub use unixfs::{DataType, Metadata, Mtime, UnixFs};
 pub use walk::{Drive, DriveError, Step, Walk, WalkError};

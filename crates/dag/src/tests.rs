@@ -34,7 +34,7 @@ fn first_error<W: Walk>(walk: W, blocks: &Blocks) -> WalkError {
 
 /// A profile with tiny chunks and few links, so that small files have deep trees.
 fn tiny(raw_leaves: bool) -> Profile {
-    Profile { raw_leaves, chunk_bytes: 7, links_max: 3, ..Profile::unixfs_v1_2025() }
+    Profile { raw_leaves, chunking: crate::Chunking::Size(7), links_max: 3, ..Profile::unixfs_v1_2025() }
 }
 
 fn pattern(bytes: usize) -> Vec<u8> {

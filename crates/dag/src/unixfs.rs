@@ -47,6 +47,35 @@ pub struct Mtime {
     pub nanoseconds: u32,
 }
 
+impl Mtime {
+    /// Seconds as a varint, nanoseconds as four bytes where there are any.
+    fn encode(&self) -> Vec<u8> {
+        let mut out = Vec::with_capacity(16);
+        put_number(1, self.seconds.cast_unsigned(), &mut out);
+        if self.nanoseconds > 0 {
+            out.push(2 << 3 | 5);
+            out.extend_from_slice(&self.nanoseconds.to_le_bytes());
+        }
+        out
+    }
+}
+
+/// What UnixFS 1.5 keeps of a file besides its content.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Metadata {
+    /// Permission bits, at most `0o7777`; 0 is written as none.
+    pub mode: Option<u32>,
+    /// Modification time.
+    pub mtime: Option<Mtime>,
+}
+
+impl Metadata {
+    /// Whether nothing is to be kept.
+    pub fn is_empty(&self) -> bool {
+        self.mode.is_none() && self.mtime.is_none()
+    }
+}
+
 /// A decoded UnixFS message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnixFs {
@@ -83,8 +112,7 @@ impl UnixFs {
         }
     }
 
-    /// Encodes fields in the order of their numbers, block sizes unpacked, as Kubo does. Mode and mtime are
-    /// not written.
+    /// Encodes fields in the order of their numbers, block sizes unpacked, as Kubo does.
     pub fn encode(&self) -> Vec<u8> {
         let data = self.data.as_ref();
         let mut out = Vec::with_capacity(data.map_or(0, Bytes::len) + 5 * self.block_sizes.len() + 24);
@@ -104,7 +132,19 @@ impl UnixFs {
         if let Some(fanout) = self.fanout {
             put_number(6, fanout, &mut out);
         }
+        if let Some(mode) = self.mode {
+            put_number(7, u64::from(mode), &mut out);
+        }
+        if let Some(mtime) = &self.mtime {
+            put_bytes(8, &mtime.encode(), &mut out);
+        }
         out
+    }
+
+    /// The same with this metadata.
+    #[must_use]
+    pub fn with(self, metadata: Metadata) -> Self {
+        Self { mode: metadata.mode, mtime: metadata.mtime, ..self }
     }
 
     /// Decodes a message; unknown fields are skipped.
@@ -191,12 +231,16 @@ mod tests {
             file_bytes in prop::option::of(any::<u64>()),
             block_sizes in prop::collection::vec(any::<u64>(), 0..10),
             fanout in prop::option::of(any::<u64>()),
+            mode in prop::option::of(0u32..0o10000),
+            mtime in prop::option::of((any::<i64>(), 0u32..1_000_000_000)),
         ) {
             let node = UnixFs {
                 data: data.map(Into::into),
                 file_bytes,
                 block_sizes,
                 fanout,
+                mode,
+                mtime: mtime.map(|(seconds, nanoseconds)| Mtime { seconds, nanoseconds }),
                 ..UnixFs::new(DataType::ALL[data_type])
             };
             prop_assert_eq!(UnixFs::decode(&node.encode().into()), Ok(node));

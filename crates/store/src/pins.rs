@@ -1,23 +1,12 @@
-//! Pins: the promises that keep blocks, in a journal of their own (docs/formats/store.md, section 4).
-//!
-//! They are not in the index because the index may be lost and rebuilt from packs, and collection without pins
-//! would take everything.
+//! Pins and the root of the files: what collection must leave alone.
 
-use std::collections::BTreeMap;
-use std::io;
-use std::path::Path;
-use std::sync::Arc;
+use std::sync::{MutexGuard, PoisonError};
 
 use hpips_types::Cid;
 
-use crate::layer::{Layer, LayerFile};
-
-/// First bytes of the journal.
-const MAGIC: &[u8; 8] = b"HPIPSPN1";
-/// Longest name of a pin, bytes (as in Kubo).
-pub(crate) const NAME_BYTES_MAX: usize = 255;
-/// Entries that no longer count before the journal is written anew.
-const STALE_MAX: usize = 1024;
+use crate::error::WriteError;
+use crate::journal::{Change, Journal, NAME_BYTES_MAX};
+use crate::store::Store;
 
 /// How far a pin reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,149 +28,96 @@ pub struct Pin {
     pub name: String,
 }
 
-/// All pins, in memory, and the journal they are read from.
-#[derive(Debug)]
-pub(crate) struct Pins {
-    file: Arc<dyn LayerFile>,
-    end: u64,
-    is_poisoned: bool,
-    pins: BTreeMap<Cid, (PinKind, String)>,
+/// What becomes of the pin that [`Store::update_pin`] moves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OldPin {
+    /// It stays beside the new one.
+    Keep,
+    /// It goes.
+    Remove,
 }
 
-/// Operation bytes of an entry.
-const UNPIN: u8 = 0;
-const PIN_DIRECT: u8 = 1;
-const PIN_RECURSIVE: u8 = 2;
-
-fn entry(cid: &Cid, pin: Option<(PinKind, &str)>) -> Vec<u8> {
-    let (operation, name) = match pin {
-        None => (UNPIN, ""),
-        Some((PinKind::Direct, name)) => (PIN_DIRECT, name),
-        Some((PinKind::Recursive, name)) => (PIN_RECURSIVE, name),
-    };
-    let cid = cid.to_bytes();
-    let body_bytes = 2 + cid.len() + name.len();
-    let mut out = u16::try_from(body_bytes).expect("CIDs and names are short").to_le_bytes().to_vec();
-    out.push(operation);
-    out.push(u8::try_from(cid.len()).expect("CIDs have at most 104 bytes"));
-    out.extend_from_slice(&cid);
-    out.extend_from_slice(name.as_bytes());
-    out.extend_from_slice(&crc32c::crc32c(&out).to_le_bytes());
-    out
-}
-
-/// Splits the first entry off; `None` when it is not sound.
-#[allow(clippy::type_complexity)]
-fn parse(bytes: &[u8]) -> Option<(Cid, Option<(PinKind, String)>, &[u8])> {
-    let (len, _) = bytes.split_first_chunk::<2>()?;
-    let content = 2 + usize::from(u16::from_le_bytes(*len));
-    let (content, rest) = bytes.split_at_checked(content)?;
-    let (crc, rest) = rest.split_first_chunk::<4>()?;
-    if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
-        return None;
-    }
-    let (operation, body) = content[2..].split_first()?;
-    let (cid_bytes, body) = body.split_first()?;
-    let (cid, name) = body.split_at_checked(usize::from(*cid_bytes))?;
-    let cid = Cid::try_from(cid).ok()?;
-    let name = String::from_utf8(name.to_vec()).ok()?;
-    let pin = match *operation {
-        UNPIN => None,
-        PIN_DIRECT => Some((PinKind::Direct, name)),
-        PIN_RECURSIVE => Some((PinKind::Recursive, name)),
-        _ => return None,
-    };
-    Some((cid, pin, rest))
-}
-
-impl Pins {
-    /// Reads the journal, cuts off a torn end, and writes it anew when most of it no longer counts.
-    pub(crate) fn open(layer: &dyn Layer, dir: &Path) -> io::Result<Self> {
-        let path = dir.join("pins");
-        let mut bytes = Vec::new();
-        let found = layer.open(&path)?;
-        if let Some(file) = &found {
-            let len = usize::try_from(file.len()?).map_err(|_| io::ErrorKind::FileTooLarge)?;
-            bytes.resize(len, 0);
-            file.read_exact_at(&mut bytes, 0)?;
+impl Store {
+    /// Pins a root, or changes its pin. Whether its blocks are here is not asked.
+    ///
+    /// # Errors
+    /// [`WriteError::NameTooLong`] over 255 bytes of name; failures of the disk.
+    pub fn pin(&self, cid: &Cid, kind: PinKind, name: &str) -> Result<(), WriteError> {
+        if name.len() > NAME_BYTES_MAX {
+            return Err(WriteError::NameTooLong { got: name.len(), max: NAME_BYTES_MAX });
         }
-        let mut pins = BTreeMap::new();
-        let mut entries = 0;
-        let mut rest = bytes.strip_prefix(MAGIC).unwrap_or(&[]);
-        while let Some((cid, pin, after)) = parse(rest) {
-            match pin {
-                Some(pin) => drop(pins.insert(cid, pin)),
-                None => drop(pins.remove(&cid)),
+        self.change(|_| Some(vec![Change::Pin(Pin { cid: *cid, kind, name: name.to_owned() })])).map(drop)
+    }
+
+    /// Removes a pin; returns whether there was one.
+    ///
+    /// # Errors
+    /// Failures of the disk.
+    pub fn unpin(&self, cid: &Cid) -> Result<bool, WriteError> {
+        self.change(|journal| journal.get(cid).map(|_| vec![Change::Unpin(*cid)]))
+    }
+
+    /// Moves a pin, with its kind and name, to another root; with [`OldPin::Keep`] the old root stays pinned as
+    /// well. Returns whether `old` was pinned. A crash leaves the old pin, both, or the new one.
+    ///
+    /// # Errors
+    /// Failures of the disk.
+    pub fn update_pin(&self, old: &Cid, new: &Cid, keep: OldPin) -> Result<bool, WriteError> {
+        self.change(|journal| {
+            let mut changes = vec![Change::Pin(Pin { cid: *new, ..journal.get(old)? })];
+            if keep == OldPin::Remove && old != new {
+                changes.push(Change::Unpin(*old));
             }
-            entries += 1;
-            rest = after;
+            Some(changes)
+        })
+    }
+
+    /// The pin of a root.
+    pub fn pin_of(&self, cid: &Cid) -> Option<Pin> {
+        self.journal().get(cid)
+    }
+
+    /// All pins, ordered by CID.
+    pub fn pins(&self) -> Vec<Pin> {
+        self.journal().list()
+    }
+
+    /// Root of the files that `files` commands work on; `None` until the first one is set.
+    pub fn files_root(&self) -> Option<Cid> {
+        self.journal().files_root()
+    }
+
+    /// Makes this the root of the files: everything reachable from it is kept as if it were pinned. Durable when it
+    /// returns; costs one small append and sync.
+    ///
+    /// # Errors
+    /// Failures of the disk.
+    pub fn set_files_root(&self, root: &Cid) -> Result<(), WriteError> {
+        self.change(|_| Some(vec![Change::FilesRoot(*root)])).map(drop)
+    }
+
+    /// Changes the journal by what `decide` answers; returns whether there was something to change.
+    fn change(&self, decide: impl FnOnce(&Journal) -> Option<Vec<Change>>) -> Result<bool, WriteError> {
+        // A collection either sees the journal with the root in it or is told of the root.
+        let mut leases = self.leases();
+        let mut journal = self.journal();
+        if journal.is_poisoned() {
+            return Err(WriteError::Poisoned);
         }
-        let sound = u64::try_from(bytes.len() - rest.len()).expect("64 bits");
-        match found {
-            Some(file) if bytes.starts_with(MAGIC) && entries - pins.len() <= STALE_MAX => {
-                if !rest.is_empty() {
-                    tracing::warn!(bytes = rest.len(), "cut a torn entry off the journal of pins");
-                    file.set_len(sound)?;
-                }
-                // The last entries may have reached the file without reaching the disk.
-                file.sync()?;
-                Ok(Self { file, end: sound, is_poisoned: false, pins })
+        let Some(changes) = decide(&journal) else { return Ok(false) };
+        for change in &changes {
+            match change {
+                Change::Pin(Pin { cid, .. }) | Change::FilesRoot(cid) => leases.root_was_set(cid),
+                Change::Unpin(_) => {}
             }
-            _ => Self::write_anew(layer, dir, &path, pins),
         }
+        let failed = |source| WriteError::Io { path: self.inner.dir.join("pins"), source };
+        journal.apply(changes).map_err(failed)?;
+        Ok(true)
     }
 
-    fn write_anew(
-        layer: &dyn Layer,
-        dir: &Path,
-        path: &Path,
-        pins: BTreeMap<Cid, (PinKind, String)>,
-    ) -> io::Result<Self> {
-        let mut bytes = MAGIC.to_vec();
-        for (cid, (kind, name)) in &pins {
-            bytes.extend_from_slice(&entry(cid, Some((*kind, name))));
-        }
-        let temporary = dir.join("pins.new");
-        let file = layer.create(&temporary)?;
-        file.write_all_at(&bytes, 0)?;
-        file.sync()?;
-        layer.rename(&temporary, path)?;
-        layer.sync_dir(dir)?;
-        let end = u64::try_from(bytes.len()).expect("64 bits");
-        Ok(Self { file, end, is_poisoned: false, pins })
-    }
-
-    /// Pins, replaces or (with `None`) removes; durable once this returns. Not to be called when poisoned.
-    pub(crate) fn set(&mut self, cid: &Cid, pin: Option<(PinKind, &str)>) -> io::Result<()> {
-        let bytes = entry(cid, pin);
-        if let Err(error) = self.file.write_all_at(&bytes, self.end) {
-            // Part of the entry may be there: it has to go before anything is said about pins again.
-            let undone = self.file.set_len(self.end).and_then(|()| self.file.sync());
-            self.is_poisoned = undone.is_err();
-            return Err(error);
-        }
-        if let Err(error) = self.file.sync() {
-            self.is_poisoned = true;
-            return Err(error);
-        }
-        self.end += u64::try_from(bytes.len()).expect("64 bits");
-        match pin {
-            Some((kind, name)) => drop(self.pins.insert(*cid, (kind, name.to_owned()))),
-            None => drop(self.pins.remove(cid)),
-        }
-        Ok(())
-    }
-
-    /// Whether the journal may hold something else than what this says.
-    pub(crate) fn is_poisoned(&self) -> bool {
-        self.is_poisoned
-    }
-
-    pub(crate) fn get(&self, cid: &Cid) -> Option<Pin> {
-        self.pins.get(cid).map(|(kind, name)| Pin { cid: *cid, kind: *kind, name: name.clone() })
-    }
-
-    pub(crate) fn list(&self) -> Vec<Pin> {
-        self.pins.keys().filter_map(|cid| self.get(cid)).collect()
+    fn journal(&self) -> MutexGuard<'_, Journal> {
+        // Nothing between journal and memory can panic.
+        self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

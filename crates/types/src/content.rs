@@ -18,6 +18,10 @@ pub const IDENTITY: u64 = 0x00;
 pub const SHA2_256: u64 = 0x12;
 /// Multihash code `blake3`.
 pub const BLAKE3: u64 = 0x1e;
+/// Multicodec `dag-json`.
+pub const DAG_JSON: u64 = 0x0129;
+/// Multicodec `libp2p-key`.
+pub const LIBP2P_KEY: u64 = 0x72;
 
 /// Largest block that is taken from or sent to a peer, bytes (bitswap's limit).
 pub const BLOCK_BYTES_MAX: usize = 2 * 1024 * 1024;
@@ -46,6 +50,74 @@ fn multihash_of(digest: Sha256Digest) -> Multihash<64> {
     Multihash::wrap(SHA2_256, digest.as_bytes()).expect("32 bytes fit into 64")
 }
 
+/// A hash function that is not computed here.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "hash function {code:#x} is not supported: use sha2-256, blake3 or another that hpips cid hashes lists"
+)]
+pub struct HashError {
+    /// Its multihash code.
+    pub code: u64,
+}
+
+/// The hash functions of CIDs that are computed here: multihash code and name.
+pub const HASHES: &[(u64, &str)] = &[
+    (IDENTITY, "identity"),
+    (SHA2_256, "sha2-256"),
+    (0x13, "sha2-512"),
+    (0x14, "sha3-512"),
+    (0x15, "sha3-384"),
+    (0x16, "sha3-256"),
+    (0x17, "sha3-224"),
+    (0x1b, "keccak-256"),
+    (0x1d, "keccak-512"),
+    (BLAKE3, "blake3"),
+    (0x56, "dbl-sha2-256"),
+    (0xb220, "blake2b-256"),
+    (0xb240, "blake2b-512"),
+    (0xb260, "blake2s-256"),
+];
+
+/// Checks that a hash function is computed here.
+///
+/// # Errors
+/// [`HashError`] names its code.
+pub fn is_known_hash(code: u64) -> Result<(), HashError> {
+    if HASHES.iter().any(|(known, _)| *known == code) { Ok(()) } else { Err(HashError { code }) }
+}
+
+/// The digest of bytes under a multihash code; for `identity` the bytes themselves.
+fn digest(code: u64, bytes: &[u8]) -> Option<Vec<u8>> {
+    use sha3::{Keccak256, Keccak512, Sha3_224, Sha3_256, Sha3_384, Sha3_512};
+    Some(match code {
+        IDENTITY => bytes.to_vec(),
+        SHA2_256 => sha256(bytes).as_bytes().to_vec(),
+        0x13 => sha2::Sha512::digest(bytes).to_vec(),
+        0x14 => Sha3_512::digest(bytes).to_vec(),
+        0x15 => Sha3_384::digest(bytes).to_vec(),
+        0x16 => Sha3_256::digest(bytes).to_vec(),
+        0x17 => Sha3_224::digest(bytes).to_vec(),
+        0x1b => Keccak256::digest(bytes).to_vec(),
+        0x1d => Keccak512::digest(bytes).to_vec(),
+        BLAKE3 => blake3::hash(bytes).as_bytes().to_vec(),
+        0x56 => sha256(sha256(bytes).as_bytes()).as_bytes().to_vec(),
+        0xb220 => blake2b_simd::Params::new().hash_length(32).hash(bytes).as_bytes().to_vec(),
+        0xb240 => blake2b_simd::blake2b(bytes).as_bytes().to_vec(),
+        0xb260 => blake2s_simd::blake2s(bytes).as_bytes().to_vec(),
+        _ => return None,
+    })
+}
+
+/// The CIDv1 of a block under any hash function of [`HASHES`].
+///
+/// # Errors
+/// [`HashError`] for another function, and for an identity of more than 64 bytes, which a CID here cannot carry.
+pub fn cid_v1_with(codec: u64, hash: u64, block: &[u8]) -> Result<Cid, HashError> {
+    let digest = digest(hash, block).ok_or(HashError { code: hash })?;
+    let multihash = Multihash::wrap(hash, &digest).map_err(|_| HashError { code: hash })?;
+    Ok(Cid::new_v1(codec, multihash))
+}
+
 /// Why a block does not belong to its CID.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum BlockError {
@@ -63,21 +135,35 @@ pub enum BlockError {
         /// Its multihash code.
         code: u64,
     },
+    /// So short a digest proves nothing.
+    #[error("the digest of {cid} has {bytes} bytes, at least {DIGEST_BYTES_MIN} are needed")]
+    ShortDigest {
+        /// The CID asked for.
+        cid: Cid,
+        /// Bytes of its digest.
+        bytes: usize,
+    },
 }
+
+/// Shortest digest that names a block (boxo `DefaultMinDigestSize`).
+pub const DIGEST_BYTES_MIN: usize = 20;
 
 /// Checks bytes against the CID that names them. Every block from outside goes through this.
 ///
 /// # Errors
-/// [`BlockError::Mismatch`] when the hash differs, [`BlockError::UnsupportedHash`] for an unknown function.
+/// [`BlockError`] by variant.
 pub fn verify_block(cid: &Cid, bytes: &[u8]) -> Result<(), BlockError> {
-    let digest = cid.hash().digest();
-    let equal = match cid.hash().code() {
-        SHA2_256 => digest == sha256(bytes).as_bytes(),
-        IDENTITY => digest == bytes,
-        BLAKE3 => digest == blake3::hash(bytes).as_bytes(),
-        code => return Err(BlockError::UnsupportedHash { cid: *cid, code }),
-    };
-    if equal { Ok(()) } else { Err(BlockError::Mismatch { cid: *cid }) }
+    let code = cid.hash().code();
+    let wanted = cid.hash().digest();
+    if code == IDENTITY {
+        return if wanted == bytes { Ok(()) } else { Err(BlockError::Mismatch { cid: *cid }) };
+    }
+    let got = digest(code, bytes).ok_or(BlockError::UnsupportedHash { cid: *cid, code })?;
+    // A digest may be cut short, though not so far that another block could be found for it.
+    if wanted.len() < DIGEST_BYTES_MIN {
+        return Err(BlockError::ShortDigest { cid: *cid, bytes: wanted.len() });
+    }
+    if got.starts_with(wanted) { Ok(()) } else { Err(BlockError::Mismatch { cid: *cid }) }
 }
 
 #[cfg(test)]

@@ -1,0 +1,91 @@
+//! Where the gateway's blocks come from.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use bytes::Bytes;
+use cid::Cid;
+use hpips_client::{BlockGetter, GetBlockError};
+use hpips_store::Store;
+use hpips_types::content::IDENTITY;
+
+/// Gives the blocks below a root. Every call may block.
+pub trait Source: Send + Sync + 'static {
+    /// Blocks that are on this machine, and no others.
+    fn local(&self) -> Arc<dyn BlockGetter>;
+
+    /// Blocks of the DAG with this root, from wherever they can be had.
+    ///
+    /// # Errors
+    /// [`GetBlockError`] when it is known beforehand that they cannot.
+    fn below(&self, root: &Cid) -> Result<Arc<dyn BlockGetter>, GetBlockError>;
+}
+
+/// A store alone.
+#[derive(Clone, Debug)]
+pub struct Local(Store);
+
+impl Local {
+    /// Serves what is in this store.
+    pub fn new(store: Store) -> Self {
+        Self(store)
+    }
+}
+
+impl Source for Local {
+    fn local(&self) -> Arc<dyn BlockGetter> {
+        Arc::new(hpips_client::blocks::Local(self.0.clone()))
+    }
+
+    fn below(&self, _root: &Cid) -> Result<Arc<dyn BlockGetter>, GetBlockError> {
+        Ok(self.local())
+    }
+}
+
+/// Told to the thread of a request when its client has left.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Left(Arc<AtomicBool>);
+
+impl Left {
+    pub(super) fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Nobody waits for the answer any more.
+#[derive(Debug, thiserror::Error)]
+#[error("the client has left")]
+struct ClientLeft;
+
+/// The blocks of one request: identity CIDs carry theirs, and none is fetched for a client that has left.
+#[derive(Clone)]
+pub(super) struct Blocks {
+    inner: Arc<dyn BlockGetter>,
+    left: Left,
+}
+
+impl Blocks {
+    pub(super) fn new(inner: Arc<dyn BlockGetter>, left: Left) -> Self {
+        Self { inner, left }
+    }
+}
+
+impl BlockGetter for Blocks {
+    fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
+        if cid.hash().code() == IDENTITY {
+            return Ok(Bytes::copy_from_slice(cid.hash().digest()));
+        }
+        if self.left.is_set() {
+            return Err(GetBlockError::Fetch { cid: *cid, source: Box::new(ClientLeft) });
+        }
+        self.inner.get(cid)
+    }
+
+    fn prefetch(&self, cids: &[Cid]) {
+        self.inner.prefetch(cids);
+    }
+}

@@ -1,0 +1,106 @@
+//! The HTTP gateway: IPFS content for browsers and other programs that speak nothing but HTTP.
+//!
+//! Path, subdomain and trustless gateway as <https://specs.ipfs.tech/http-gateways/> has them, with `_redirects`.
+//! `docs/gateway.md` says what is spoken and what is not. Reading only: nothing here changes a store.
+//!
+//! A request goes through these modules in order:
+//!
+//! | module | does |
+//! |---|---|
+//! | `host` | says which names are answered and makes a content path of the subdomain |
+//! | `address` | takes path and query apart, redirects what is written in another way |
+//! | `format` | what the client wants: `?format=`, `Accept` |
+//! | `answer` | resolves the path and chooses who writes the response |
+//! | `file`, `directory`, `codec`, `block`, `car`, `tar` | write it |
+//! | `delivery` | carries it from the blocking thread to the client, and stops when the client leaves |
+
+mod address;
+mod answer;
+mod block;
+mod blocks;
+mod car;
+mod codec;
+mod conditional;
+mod config;
+mod delivery;
+mod directory;
+mod error;
+mod escape;
+mod file;
+mod format;
+mod headers;
+mod host;
+mod html;
+mod listen;
+mod media;
+mod range;
+mod redirects;
+mod reply;
+mod resolve;
+mod tar;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use tokio::sync::Semaphore;
+
+pub use blocks::{Local, Source};
+pub use config::Config;
+pub use listen::serve;
+
+/// What a gateway needs.
+#[derive(Clone)]
+pub struct Parts {
+    /// Where blocks come from.
+    pub source: Arc<dyn Source>,
+    /// What it answers, and how much at once.
+    pub config: Config,
+}
+
+impl std::fmt::Debug for Parts {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Parts").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// Shared by all requests.
+struct Gateway {
+    source: Arc<dyn Source>,
+    config: Config,
+    /// One permit a request, held until its thread has ended.
+    permits: Arc<Semaphore>,
+}
+
+/// The gateway as a router that takes every path.
+///
+/// ```no_run
+/// # async fn example(store: hpips_store::Store) -> std::io::Result<()> {
+/// use std::sync::Arc;
+/// use hpips_api::gateway::{self, Config, Local, Parts};
+///
+/// let parts = Parts { source: Arc::new(Local::new(store)), config: Config::default() };
+/// let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+/// gateway::serve(listener, gateway::router(parts), std::future::pending()).await
+/// # }
+/// ```
+pub fn router(parts: Parts) -> Router {
+    let permits = Arc::new(Semaphore::new(parts.config.requests_max));
+    let gateway = Arc::new(Gateway { source: parts.source, config: parts.config, permits });
+    Router::new().fallback(handle).with_state(gateway)
+}
+
+async fn handle(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
+    let (parts, _body) = request.into_parts();
+    let mut response = match answer::prepare(&gateway.config, &parts) {
+        Ok(answer::Prepared::Reply(reply)) => reply.into_response(),
+        Ok(answer::Prepared::Read(request)) => delivery::deliver(&gateway, *request).await,
+        Err(error) => error.into_reply().into_response(),
+    };
+    headers::allow_cross_origin(response.headers_mut());
+    response
+}

@@ -1,0 +1,1 @@
+//! Whole requests against a router over a temporary store.

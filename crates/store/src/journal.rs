@@ -1,0 +1,284 @@
+//! The journal of what must be kept: pins and the root of the files (docs/formats/store.md, section 4).
+//!
+//! They are not in the index because the index may be lost and rebuilt from packs, and collection without pins
+//! would take everything.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hpips_types::Cid;
+
+use crate::layer::{Layer, LayerFile};
+use crate::pins::{Pin, PinKind};
+
+/// First bytes of the journal.
+const MAGIC: &[u8; 8] = b"HPIPSPN1";
+/// Longest name of a pin, bytes (as in Kubo).
+pub(crate) const NAME_BYTES_MAX: usize = 255;
+/// Entries that no longer count before opening writes the journal anew.
+const STALE_MAX: usize = 1024;
+/// As [`STALE_MAX`], while the store is open: the journal of a root that changes with every write stays below 6 MB.
+const STALE_OPEN_MAX: usize = 64 * 1024;
+/// Longest journal that is read, bytes: some ten million pins.
+const JOURNAL_BYTES_MAX: u64 = 1 << 32;
+
+/// One entry.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Change {
+    /// Pins a root, or changes its pin.
+    Pin(Pin),
+    /// Removes a pin.
+    Unpin(Cid),
+    /// Makes this the root of the files.
+    FilesRoot(Cid),
+}
+
+/// What the entries come to.
+#[derive(Clone, Debug, Default)]
+struct Kept {
+    pins: BTreeMap<Cid, (PinKind, String)>,
+    files_root: Option<Cid>,
+}
+
+impl Kept {
+    fn apply(&mut self, change: Change) {
+        match change {
+            Change::Pin(Pin { cid, kind, name }) => drop(self.pins.insert(cid, (kind, name))),
+            Change::Unpin(cid) => drop(self.pins.remove(&cid)),
+            Change::FilesRoot(cid) => self.files_root = Some(cid),
+        }
+    }
+
+    /// Entries that say the same.
+    fn count(&self) -> usize {
+        self.pins.len() + usize::from(self.files_root.is_some())
+    }
+
+    fn encode(&self) -> Vec<u8> {
+        let mut bytes = MAGIC.to_vec();
+        for (cid, (kind, name)) in &self.pins {
+            put_entry(operation_of(*kind), cid, name, &mut bytes);
+        }
+        if let Some(root) = &self.files_root {
+            put_entry(FILES_ROOT, root, "", &mut bytes);
+        }
+        bytes
+    }
+}
+
+/// All pins and the root of the files, in memory, and the journal they are read from.
+#[derive(Debug)]
+pub(crate) struct Journal {
+    layer: Arc<dyn Layer>,
+    dir: PathBuf,
+    file: Arc<dyn LayerFile>,
+    end: u64,
+    /// Entries in the file.
+    entries: usize,
+    is_poisoned: bool,
+    kept: Kept,
+}
+
+/// Operation bytes of an entry.
+const UNPIN: u8 = 0;
+const PIN_DIRECT: u8 = 1;
+const PIN_RECURSIVE: u8 = 2;
+const FILES_ROOT: u8 = 3;
+
+fn operation_of(kind: PinKind) -> u8 {
+    match kind {
+        PinKind::Direct => PIN_DIRECT,
+        PinKind::Recursive => PIN_RECURSIVE,
+    }
+}
+
+fn put_entry(operation: u8, cid: &Cid, name: &str, out: &mut Vec<u8>) {
+    let start = out.len();
+    let cid = cid.to_bytes();
+    let body_bytes = 2 + cid.len() + name.len();
+    out.extend_from_slice(&u16::try_from(body_bytes).expect("CIDs and names are short").to_le_bytes());
+    out.push(operation);
+    out.push(u8::try_from(cid.len()).expect("CIDs have at most 104 bytes"));
+    out.extend_from_slice(&cid);
+    out.extend_from_slice(name.as_bytes());
+    let crc = crc32c::crc32c(&out[start..]);
+    out.extend_from_slice(&crc.to_le_bytes());
+}
+
+/// Splits the first entry off; `None` when it is not sound.
+fn parse(bytes: &[u8]) -> Option<(Change, &[u8])> {
+    let (len, _) = bytes.split_first_chunk::<2>()?;
+    let content = 2 + usize::from(u16::from_le_bytes(*len));
+    let (content, rest) = bytes.split_at_checked(content)?;
+    let (crc, rest) = rest.split_first_chunk::<4>()?;
+    if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
+        return None;
+    }
+    let (operation, body) = content[2..].split_first()?;
+    let (cid_bytes, body) = body.split_first()?;
+    let (cid, name) = body.split_at_checked(usize::from(*cid_bytes))?;
+    let cid = Cid::try_from(cid).ok()?;
+    let pin = |kind| Some(Change::Pin(Pin { cid, kind, name: String::from_utf8(name.to_vec()).ok()? }));
+    let change = match *operation {
+        UNPIN => Change::Unpin(cid),
+        PIN_DIRECT => pin(PinKind::Direct)?,
+        PIN_RECURSIVE => pin(PinKind::Recursive)?,
+        FILES_ROOT => Change::FilesRoot(cid),
+        _ => return None,
+    };
+    Some((change, rest))
+}
+
+impl Journal {
+    /// Reads the journal, cuts off a torn end, and writes it anew when most of it no longer counts.
+    pub(crate) fn open(layer: &Arc<dyn Layer>, dir: &Path) -> io::Result<Self> {
+        let path = dir.join("pins");
+        let mut bytes = Vec::new();
+        let found = layer.open(&path)?;
+        if let Some(file) = &found {
+            let len = file.len()?;
+            if len > JOURNAL_BYTES_MAX {
+                return Err(io::ErrorKind::FileTooLarge.into());
+            }
+            bytes.resize(usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
+            file.read_exact_at(&mut bytes, 0)?;
+        }
+        let mut kept = Kept::default();
+        let mut entries = 0;
+        let mut rest = bytes.strip_prefix(MAGIC).unwrap_or(&[]);
+        while let Some((change, after)) = parse(rest) {
+            kept.apply(change);
+            entries += 1;
+            rest = after;
+        }
+        let end = u64::try_from(bytes.len() - rest.len()).expect("64 bits");
+        match found {
+            Some(file) if bytes.starts_with(MAGIC) && entries - kept.count() <= STALE_MAX => {
+                if !rest.is_empty() {
+                    tracing::warn!(bytes = rest.len(), "cut a torn entry off the journal of pins");
+                    file.set_len(end)?;
+                }
+                // The last entries may have reached the file without reaching the disk.
+                file.sync()?;
+                let (layer, dir) = (Arc::clone(layer), dir.to_owned());
+                Ok(Self { layer, dir, file, end, entries, is_poisoned: false, kept })
+            }
+            _ => {
+                let (file, end) = write_anew(&**layer, dir, &kept)?;
+                let (layer, dir, entries) = (Arc::clone(layer), dir.to_owned(), kept.count());
+                Ok(Self { layer, dir, file, end, entries, is_poisoned: false, kept })
+            }
+        }
+    }
+
+    /// Makes changes, durable once this returns. Not to be called when poisoned. Of several changes a crash may keep
+    /// only the first ones.
+    pub(crate) fn apply(&mut self, changes: Vec<Change>) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        for change in &changes {
+            match change {
+                Change::Pin(pin) => put_entry(operation_of(pin.kind), &pin.cid, &pin.name, &mut bytes),
+                Change::Unpin(cid) => put_entry(UNPIN, cid, "", &mut bytes),
+                Change::FilesRoot(cid) => put_entry(FILES_ROOT, cid, "", &mut bytes),
+            }
+        }
+        if let Err(error) = self.file.write_all_at(&bytes, self.end) {
+            // Part of the entries may be there: they have to go before anything is said about pins again.
+            let undone = self.file.set_len(self.end).and_then(|()| self.file.sync());
+            self.is_poisoned = undone.is_err();
+            return Err(error);
+        }
+        if let Err(error) = self.file.sync() {
+            self.is_poisoned = true;
+            return Err(error);
+        }
+        self.end += u64::try_from(bytes.len()).expect("64 bits");
+        self.entries += changes.len();
+        changes.into_iter().for_each(|change| self.kept.apply(change));
+        if self.entries - self.kept.count() > STALE_OPEN_MAX {
+            self.shorten();
+        }
+        Ok(())
+    }
+
+    /// Writes the journal anew. What was acknowledged is in the old one, so a failure only stops later changes.
+    fn shorten(&mut self) {
+        match write_anew(&*self.layer, &self.dir, &self.kept) {
+            Ok((file, end)) => (self.file, self.end, self.entries) = (file, end, self.kept.count()),
+            Err(error) => {
+                // Nobody knows which of the two files has the name now.
+                tracing::error!(%error, "cannot write the journal of pins anew");
+                self.is_poisoned = true;
+            }
+        }
+    }
+
+    /// Whether the journal may hold something else than what this says.
+    pub(crate) fn is_poisoned(&self) -> bool {
+        self.is_poisoned
+    }
+
+    pub(crate) fn files_root(&self) -> Option<Cid> {
+        self.kept.files_root
+    }
+
+    pub(crate) fn get(&self, cid: &Cid) -> Option<Pin> {
+        let (kind, name) = self.kept.pins.get(cid)?;
+        Some(Pin { cid: *cid, kind: *kind, name: name.clone() })
+    }
+
+    pub(crate) fn list(&self) -> Vec<Pin> {
+        let pins = self.kept.pins.iter();
+        pins.map(|(cid, (kind, name))| Pin { cid: *cid, kind: *kind, name: name.clone() }).collect()
+    }
+}
+
+/// Writes a journal beside the old one and puts it in its place.
+fn write_anew(layer: &dyn Layer, dir: &Path, kept: &Kept) -> io::Result<(Arc<dyn LayerFile>, u64)> {
+    let bytes = kept.encode();
+    let temporary = dir.join("pins.new");
+    let file = layer.create(&temporary)?;
+    file.write_all_at(&bytes, 0)?;
+    file.sync()?;
+    layer.rename(&temporary, &dir.join("pins"))?;
+    layer.sync_dir(dir)?;
+    Ok((file, u64::try_from(bytes.len()).expect("64 bits")))
+}
+
+#[cfg(test)]
+mod tests {
+    use hpips_types::content::{RAW, cid_v1};
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        /// Whatever stands in the file, reading ends, and what was written before the damage is there.
+        #[test]
+        fn damage_costs_at_most_what_follows_it(at: prop::sample::Index, value: u8) {
+            let mut bytes = Vec::new();
+            let mut ends = Vec::new();
+            for number in 0..20u8 {
+                put_entry(number % 4, &cid_v1(RAW, &[number]), "name", &mut bytes);
+                ends.push(bytes.len());
+            }
+            let at = at.index(bytes.len());
+            bytes[at] = value;
+            let mut rest = &bytes[..];
+            let mut read = 0;
+            while let Some((_, after)) = parse(rest) {
+                prop_assert!(after.len() < rest.len());
+                rest = after;
+                read += 1;
+            }
+            prop_assert!(read >= ends.iter().filter(|end| **end <= at).count());
+        }
+
+        #[test]
+        fn any_bytes_are_read(bytes: Vec<u8>) {
+            let _ = parse(&bytes);
+        }
+    }
+}
