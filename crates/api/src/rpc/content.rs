@@ -25,7 +25,10 @@ async fn places(state: &State, call: &Call, args: &[String]) -> Result<Vec<Place
     Ok(places)
 }
 
-pub(super) async fn cat(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn cat(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let offset = call.position(&["offset", "o"])?.unwrap_or(0);
     let length = call.position(&["length", "l"])?;
     let places = places(&state, &call, call.some_args("ipfs-path")?).await?;
@@ -87,7 +90,10 @@ fn file_bytes(cid: &Cid, blocks: &dyn BlockGetter) -> Result<(u64, Option<String
     }
 }
 
-pub(super) async fn get(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let archive = call.flag(&["archive", "a"], false)?;
     let compress = call.flag(&["compress", "C"], false)?;
@@ -96,7 +102,9 @@ pub(super) async fn get(extract::State(state): extract::State<State>, call: Call
         return Err(RpcError::new("compression level must be between 1 and 9"));
     }
     if compress {
-        return Err(RpcError::new("compression is not done here: ask for the archive and compress it, as with gzip"));
+        return Err(RpcError::new(
+            "compression is not done here: ask for the archive and compress it, as with gzip",
+        ));
     }
     let place = locate(&state, &call, call.arg(0, "ipfs-path")?).await?;
     let _ = archive;
@@ -174,7 +182,10 @@ impl Look {
     }
 }
 
-pub(super) async fn list(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let look = Look {
         resolve_type: call.flag(&["resolve-type"], true)?,
         size: call.flag(&["size"], true)?,
@@ -247,7 +258,6 @@ fn entries(
         _ => Ok(()),
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -196,7 +196,10 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("repo", &self.repo).field("online", &self.online).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("repo", &self.repo)
+            .field("online", &self.online)
+            .finish_non_exhaustive()
     }
 }
 

@@ -123,7 +123,8 @@ mod tests {
             let text = String::from_utf8(out).unwrap();
             assert_eq!(text.split(' ').next().unwrap().parse::<usize>().unwrap(), text.len());
         }
-        let event = Event::File { path: "\u{105}/b".repeat(60), file_bytes: 1 << 40, mode: None, mtime: None };
+        let event =
+            Event::File { path: "\u{105}/b".repeat(60), file_bytes: 1 << 40, mode: None, mtime: None };
         assert_eq!(entry("root", &event).len() % RECORD, 0);
         assert_eq!([padding(0).len(), padding(1).len(), padding(1024).len()], [0, 511, 0]);
     }

@@ -298,7 +298,7 @@ impl Add {
         let answer: view::AddAnswer =
             context.block_on(async { Ok(node.post("/hpips/v0/add", &request, LONG).await?) })?;
         for entry in answer.added {
-            lines.print(Line { name: entry.name, hash: entry.cid, size: entry.bytes.to_string() })?;
+            lines.print(Line { name: entry.name, hash: entry.cid, size: entry.dag_bytes.to_string() })?;
         }
         Ok(answer.root)
     }
