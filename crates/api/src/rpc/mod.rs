@@ -42,8 +42,7 @@ mod tar;
 mod tests;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 
@@ -125,13 +124,13 @@ fn repoless_commands() -> Vec<(&'static str, MethodRouter<()>)> {
 
 /// All commands, as a router that takes every path below [`PREFIX`].
 pub fn router(state: State) -> Router {
-    let routes = commands().into_iter().fold(Router::new(), |routes, (name, command)| {
-        routes.route(&format!("{PREFIX}/{name}"), command)
-    });
+    let routes = commands()
+        .into_iter()
+        .fold(Router::new(), |routes, (name, command)| routes.route(&format!("/{name}"), command));
     finish(routes.with_state(state))
 }
 
-/// The commands that need no repo; all others are answered with 404.
+/// The commands that need no repo, to be called in this process; all others are answered with 404.
 pub fn repoless_router() -> Router {
     in_process(finish(Router::new()))
 }
@@ -150,13 +149,23 @@ pub(crate) fn command_names() -> Vec<&'static str> {
 }
 
 fn finish(routes: Router) -> Router {
-    repoless_commands()
+    let routes = repoless_commands()
         .into_iter()
-        .fold(routes, |routes, (name, command)| routes.route(&format!("{PREFIX}/{name}"), command))
+        .fold(routes, |routes, (name, command)| routes.route(&format!("/{name}"), command))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        // Content is streamed and bounded by whoever reads it.
-        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::map_response(add_headers));
+    Router::new().nest(PREFIX, routes)
+}
+
+/// What every answer of Kubo has.
+async fn add_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(node::AGENT));
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    let names = HeaderValue::from_static("X-Stream-Output, X-Chunked-Output, X-Content-Length");
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
+    response
 }
 
 async fn unknown() -> Response {

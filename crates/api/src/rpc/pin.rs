@@ -323,7 +323,7 @@ fn pin_of(store: &Store, cid: &Cid, which: Which, form: &CidForm) -> Result<Opti
         return Ok(None);
     }
     let kept = store.kept_by(&[*cid]).into_iter().next().flatten();
-    Ok(kept.filter(|kept| matches!(kept, KeptBy::Indirect { .. })).map(|kept| (reason(&kept, form), String::new())))
+    Ok(kept.filter(|kept| matches!(kept, KeptBy::Indirect(_))).map(|kept| (reason(&kept, form), String::new())))
 }
 
 /// Why a block must stay, in Kubo's words.
@@ -331,7 +331,7 @@ pub(crate) fn reason(kept: &KeptBy, form: &CidForm) -> String {
     match kept {
         KeptBy::Direct => "direct".to_owned(),
         KeptBy::Recursive => "recursive".to_owned(),
-        KeptBy::Indirect { root } => format!("indirect through {}", form.text(root)),
+        KeptBy::Indirect(root) => format!("indirect through {}", form.text(root)),
         KeptBy::Files => "it is among the mutable files".to_owned(),
     }
 }
@@ -359,7 +359,7 @@ impl BadNode {
     fn of(bad: &BadBlock, form: &CidForm) -> Self {
         match bad {
             BadBlock::Missing(cid) => Self { cid: form.text(cid), err: format!("ipld: could not find {cid}") },
-            BadBlock::Unreadable(cid) => Self { cid: form.text(cid), err: "block is damaged".to_owned() },
+            BadBlock::Damaged(cid) => Self { cid: form.text(cid), err: "block is damaged".to_owned() },
         }
     }
 }

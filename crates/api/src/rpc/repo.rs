@@ -169,7 +169,7 @@ impl Lent {
             LentStatus::Sound => (0, String::new()),
             LentStatus::Changed => (12, "the file holds other bytes now".to_owned()),
             LentStatus::NoFile => (11, "the file is gone".to_owned()),
-            LentStatus::Unreadable(error) => (10, error.to_string()),
+            LentStatus::Failed(error) => (10, error.to_string()),
         };
         Self {
             status,
