@@ -6,7 +6,7 @@
 //!
 //! | to do | use |
 //! |---|---|
-//! | add a file or directory to the local store, pinned | [`add_local`], [`Client::add_local`] |
+//! | add files, directories and streams to the local store, pinned | [`add_all`], [`add_local`], [`Client::add_local`] |
 //! | know what storing a root on the network costs | [`Client::quote`] |
 //! | store it; go on with it after a kill | [`Client::store`], [`Client::unfinished`] |
 //! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
@@ -63,8 +63,8 @@ pub use client::{Client, Parts};
 pub use encode::EncodeError;
 pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
-pub use import::{Added, ImportError, ImportOptions, ImportReport, import};
-pub use local::{AddError, AddOptions, AddedLocally, add_local};
+pub use import::{Added, Filter, ImportError, ImportOptions, ImportReport, Listener, import};
+pub use local::{AddError, AddOptions, AddedLocally, Source, add_all, add_local};
 pub use object::{ObjectError, ObjectPart};
 pub use outgoing::CheckpointError;
 pub use progress::{Progress, Reporter, Stage};

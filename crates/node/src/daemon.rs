@@ -243,8 +243,12 @@ fn join(
     let prover = hpips_prover::Config { cache_dir: keys, threads, nice: 10 };
     let (started, provider) = watch::channel(None);
     let parts = (net.clone(), chain.clone(), wallet.clone(), store.clone());
-    let provider_config =
-        hpips_provider::Config { dir: repo.folder("provider")?, target: None, reserve_bytes: RESERVE_BYTES };
+    let provider_config = hpips_provider::Config {
+        dir: repo.folder("provider")?,
+        target: None,
+        reserve_bytes: RESERVE_BYTES,
+        sealing_memory_bytes: hpips_provider::SEALING_MEMORY_BYTES,
+    };
     let client = Client::new(hpips_client::Parts {
         net: net.clone(),
         chain: chain.clone(),

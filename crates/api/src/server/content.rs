@@ -128,7 +128,11 @@ pub(super) async fn add(
     if !request.path.is_absolute() {
         return Err(ApiError::bad_request("the path must be given as an absolute path"));
     }
-    let options = ImportOptions { profile: request.profile.resolve()?, hidden: request.hidden };
+    let options = ImportOptions {
+        profile: request.profile.resolve()?,
+        hidden: request.hidden,
+        ..ImportOptions::default()
+    };
     let store = parts.store;
     blocking(move || {
         let options = AddOptions { import: options, ..AddOptions::default() };
