@@ -12,6 +12,7 @@
 //! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
 //! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
 //! | know how a stored object is | [`Client::status`] |
+//! | change the mutable files (`hpips files`) | [`Files`] |
 //! | end its deals | [`Client::end`] |
 //!
 //! ```no_run
@@ -44,6 +45,7 @@ mod commitments;
 mod encode;
 pub mod export;
 mod fetch;
+pub mod files;
 pub mod import;
 mod local;
 mod object;
@@ -63,6 +65,7 @@ pub use client::{Client, Parts};
 pub use encode::EncodeError;
 pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
+pub use files::{Files, FilesError};
 pub use import::{Added, Filter, ImportError, ImportOptions, ImportReport, Listener, import};
 pub use local::{AddError, AddOptions, AddedLocally, Source, add_all, add_local};
 pub use object::{ObjectError, ObjectPart};
