@@ -36,7 +36,6 @@ mod refs;
 mod repo;
 mod resolve;
 mod state;
-mod tar;
 
 #[cfg(test)]
 mod tests;
@@ -125,9 +124,9 @@ fn repoless_commands() -> Vec<(&'static str, MethodRouter<()>)> {
 
 /// All commands, as a router that takes every path below [`PREFIX`].
 pub fn router(state: State) -> Router {
-    let routes = commands().into_iter().fold(Router::new(), |routes, (name, command)| {
-        routes.route(&format!("{PREFIX}/{name}"), command)
-    });
+    let routes = commands()
+        .into_iter()
+        .fold(Router::new(), |routes, (name, command)| routes.route(&format!("{PREFIX}/{name}"), command));
     finish(routes.with_state(state))
 }
 
