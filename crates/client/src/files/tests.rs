@@ -76,6 +76,19 @@ fn cids_are_those_of_kubo() {
 }
 
 #[test]
+fn cids_under_the_profile_of_2025_are_those_of_kubo() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), hpips_store::Config::default()).unwrap();
+    let files = Files::new(store.clone(), Arc::new(Local(store)), Profile::unixfs_v1_2025());
+    let cid = |path: &str| files.flush(path).unwrap().to_string();
+    assert_eq!(cid("/"), "bafybeiczsscdsbs7ffqz55asqdf3smv6klcw3gofszvwlyarci47bgf354");
+    files.write("/a", &CREATE, &mut &b"hello"[..]).unwrap();
+    assert_eq!(cid("/a"), "bafkreibm6jg3ux5qumhcn2b3flc3tyu6dmlb4xa7u5bf44yegnrjhc4yeq");
+    files.write("/e", &CREATE, &mut &b""[..]).unwrap();
+    assert_eq!(cid("/e"), "bafybeif7ztnhq65lumvvtr4ekcwd2ifwgm3awq4zfr3srh462rwyinlb4y");
+}
+
+#[test]
 fn writes_replace_extend_and_cut() {
     let folder = tempfile::tempdir().unwrap();
     let files = files(&folder);
