@@ -93,11 +93,22 @@ fn examples() -> Vec<(Vec<&'static str>, &'static str)> {
         .collect()
 }
 
+/// What this version refuses, by how the commands begin. They must fail, so that the list shrinks.
+const LATER: &[&str] = &["files", "add -t", "add -s", "add --mode"];
+
 #[test]
 fn prints_what_kubo_prints() {
     let place = Place::new();
     let mut wrong = Vec::new();
     for (args, expected) in examples() {
+        let command = args.join(" ");
+        if LATER.iter().any(|later| command.starts_with(later)) {
+            let output = place.run(&args);
+            let errors = String::from_utf8_lossy(&output.stderr);
+            let is_refused = !output.status.success() && errors.starts_with("hpips: ");
+            assert!(is_refused, "take it off LATER: {command}\n{errors}");
+            continue;
+        }
         let output = place.run(&args);
         let printed = String::from_utf8_lossy(&output.stdout);
         // The cut between examples took the last line end.

@@ -13,6 +13,7 @@
 //! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
 //! | hand out as tar or gzip | [`pack`] |
 //! | know how a stored object is | [`Client::status`] |
+//! | change the mutable files (`hpips files`) | [`Files`] |
 //! | end its deals | [`Client::end`] |
 //!
 //! ```no_run
@@ -46,6 +47,7 @@ mod commitments;
 mod encode;
 pub mod export;
 mod fetch;
+pub mod files;
 pub mod import;
 mod local;
 mod object;
@@ -66,6 +68,7 @@ pub use client::{Client, Parts};
 pub use encode::EncodeError;
 pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
+pub use files::{Files, FilesError};
 pub use import::{Added, Filter, ImportError, ImportOptions, ImportReport, Listener, import};
 pub use local::{AddError, AddOptions, AddedLocally, Source, add_all, add_local};
 pub use object::{ObjectError, ObjectPart};

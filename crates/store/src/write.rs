@@ -230,7 +230,8 @@ impl Inner {
             return Err(failed(error));
         }
         let lag_bytes = writer.lag_bytes + (active.end - start);
-        let lag_blocks = writer.lag_blocks + records.len();
+        // What moves is found at its old place as well.
+        let lag_blocks = writer.lag_blocks + if from.is_none() { records.len() } else { 0 };
         let is_due = lag_bytes >= self.config.index_lag_bytes || lag_blocks >= self.config.index_lag_blocks;
         let durable = if is_due { Durable::Now } else { Durable::Later };
         let added = blocks.iter().filter(|incoming| incoming.is_new).count();

@@ -6,13 +6,17 @@ use std::io::Read;
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
-use hpips_dag::{Block, DirectoryBuilder, FileBuilder, Node, Profile, safe_name, symlink};
+use hpips_dag::{
+    Block, Chunking, DirectoryBuilder, FileBuilder, Layout, Metadata, Mtime, Node, Profile, safe_name,
+    symlink_with,
+};
 use hpips_store::{PinKind, Store};
 use serde::Serialize;
 
 use super::answer::{self, Form, Sink};
 use super::base::CidForm;
 use super::call::Call;
+use super::cid::hash_of;
 use super::error::RpcError;
 use super::multipart::{Multipart, PartHead, unescape};
 use super::state::State;
@@ -56,33 +60,64 @@ struct Wanted {
     progress: bool,
     silent: bool,
     form: CidForm,
+    /// What every file and directory gets that says nothing itself.
+    metadata: Metadata,
+}
+
+impl Wanted {
+    /// Mode and time of a part: its own headers, else what holds for all.
+    fn metadata_of(&self, head: &PartHead) -> Result<Metadata, RpcError> {
+        let mode = field_parameter(head, "mode").map(|text| parse_mode(&text)).transpose()?;
+        let mtime = match field_parameter(head, "mtime") {
+            None => None,
+            Some(text) => Some(parse_mtime(&text, field_parameter(head, "mtime-nsecs").as_deref())?),
+        };
+        Ok(Metadata { mode: mode.or(self.metadata.mode), mtime: mtime.or(self.metadata.mtime) })
+    }
+}
+
+/// Permission bits in octal digits.
+fn parse_mode(text: &str) -> Result<u32, RpcError> {
+    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
+    mode.ok_or_else(|| RpcError::client(format!("{text:?} is no mode: write it as 0644")))
+}
+
+/// Seconds since 1970, and nanoseconds.
+fn parse_mtime(seconds: &str, nanoseconds: Option<&str>) -> Result<Mtime, RpcError> {
+    let wrong = || RpcError::client(format!("{seconds:?} is no time in seconds"));
+    let nanoseconds: u32 = nanoseconds.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
+    if nanoseconds > 999_999_999 {
+        return Err(wrong());
+    }
+    Ok(Mtime { seconds: seconds.parse().map_err(|_| wrong())?, nanoseconds })
 }
 
 /// Options of Kubo's `add` that change what is stored and that are refused here, with the reason.
 const REFUSED: &[(&str, &str)] = &[
-    ("trickle", "the trickle layout is not written by this version"),
     ("nocopy", "files sent along cannot be left in place: add the path itself"),
-    ("inline", "blocks inside CIDs are not written by this version"),
-    ("preserve-mode", "modes are not written by this version"),
-    ("preserve-mtime", "times are not written by this version"),
     ("fscache", "there is no such cache"),
 ];
+/// What `--inline` takes without `--inline-limit`, bytes (Kubo).
+const INLINE_BYTES: usize = 32;
 
+/// What decides the CIDs: the profile, changed by single options.
 fn profile(state: &State, call: &Call) -> Result<Profile, RpcError> {
+    let wrong = |error: &dyn std::fmt::Display| RpcError::client(error.to_string());
     let configured = state.parts().settings.get("Import.Profile").ok();
     let configured = configured.as_ref().and_then(serde_json::Value::as_str);
-    let name = call.option(&["profile"]).or(configured);
-    let mut profile = match name {
+    let asked = call.option(&["profile"]).filter(|name| !name.is_empty());
+    let mut profile = match asked.or(configured).filter(|name| !name.is_empty()) {
         None => Profile::default(),
         Some(name) => Profile::by_name(name).ok_or_else(|| {
             RpcError::client(format!("no profile {name:?}: there are unixfs-v1-2025 and unixfs-v0-2015"))
         })?,
     };
-    match call.option(&["cid-version"]) {
-        None | Some("") => {}
-        Some("0") => profile = Profile::unixfs_v0_2015(),
-        Some("1") if name.is_none() => profile = Profile::cid_version_1(),
-        Some("1") => {}
+    match call.option(&["cid-version"]).filter(|version| !version.is_empty()) {
+        None => {}
+        Some("0") if asked.is_none() => profile = Profile::unixfs_v0_2015(),
+        Some("0") => profile = profile.with_cid_version(true),
+        Some("1") if asked.is_none() => profile = Profile::cid_version_1(),
+        Some("1") => profile = profile.with_cid_version(false),
         Some(other) => return Err(RpcError::client(format!("unknown CID version {other:?}"))),
     }
     match call.maybe_flag(&["raw-leaves"])? {
@@ -90,21 +125,37 @@ fn profile(state: &State, call: &Call) -> Result<Profile, RpcError> {
         Some(true) => profile = profile.with_raw_leaves(),
         Some(false) => profile = profile.with_wrapped_leaves(),
     }
-    if let Some(hash) = call.option(&["hash"]).filter(|hash| !hash.is_empty() && *hash != "sha2-256") {
-        return Err(RpcError::client(format!("hash function {hash:?} is not written by this version: use sha2-256")));
+    if let Some(hash) = call.option(&["hash"]).filter(|hash| !hash.is_empty()) {
+        profile = profile.with_hash(hash_of(hash)?).map_err(|error| wrong(&error))?;
     }
-    if let Some(chunker) = call.option(&["chunker", "s"]).filter(|chunker| !chunker.is_empty()) {
-        let own = format!("size-{}", profile.chunk_bytes());
-        if chunker != own && chunker != "default" {
-            return Err(RpcError::client(format!(
-                "chunker {chunker:?} is not written by this version: the profile's is {own}"
-            )));
-        }
+    if let Some(chunker) =
+        call.option(&["chunker", "s"]).filter(|chunker| !chunker.is_empty() && *chunker != "default")
+    {
+        profile = profile.with_chunking(chunker.parse::<Chunking>().map_err(|error| wrong(&error))?);
+    }
+    if call.flag(&["trickle", "t"], false)? {
+        profile = profile.with_layout(Layout::Trickle);
+    }
+    if let Some(links) = call.number(&["max-file-links"])? {
+        profile = profile.with_file_links(links).map_err(|error| wrong(&error))?;
+    }
+    if let Some(links) = call.number(&["max-directory-links"])? {
+        profile = profile.with_directory_links(links);
+    }
+    if let Some(fanout) = call.number(&["max-hamt-fanout"])? {
+        profile = profile.with_hamt_fanout(fanout).map_err(|error| wrong(&error))?;
+    }
+    if call.flag(&["inline"], false)? {
+        let limit = call.number(&["inline-limit"])?.unwrap_or(INLINE_BYTES);
+        profile = profile.with_inline(limit).map_err(|error| wrong(&error))?;
     }
     Ok(profile)
 }
 
-pub(super) async fn add(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn add(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     for (name, reason) in REFUSED {
         if call.flag(&[name], false)? {
             return Err(RpcError::client(format!("--{name}: {reason}")));
@@ -122,6 +173,14 @@ pub(super) async fn add(extract::State(state): extract::State<State>, mut call: 
         progress: call.flag(&["progress", "p"], false)?,
         silent: call.flag(&["silent"], false)?,
         form: call.cid_form()?,
+        metadata: Metadata {
+            mode: call.option(&["mode"]).filter(|text| !text.is_empty()).map(parse_mode).transpose()?,
+            mtime: call
+                .option(&["mtime"])
+                .filter(|text| !text.is_empty())
+                .map(|text| parse_mtime(text, call.option(&["mtime-nsecs"])))
+                .transpose()?,
+        },
     };
     let mut parts = call.multipart("path")?;
     answer::stream(&call, Form::Json, move |sink| {
@@ -148,7 +207,7 @@ pub(super) async fn add(extract::State(state): extract::State<State>, mut call: 
 /// A file or link that was built, or a directory that is being gathered.
 enum Item {
     Built(Node),
-    Directory(BTreeMap<String, Item>),
+    Directory(BTreeMap<String, Item>, Metadata),
 }
 
 struct Adder<'a> {
@@ -167,27 +226,22 @@ impl Adder<'_> {
         if self.items > ITEMS_MAX {
             return Err(RpcError::client(format!("more than {ITEMS_MAX} files in one request")));
         }
-        if let Some(name) = ["mode", "mtime"].into_iter().find(|name| field_parameter(head, name).is_some()) {
-            return Err(RpcError::client(format!("{name} of {:?}: not written by this version", head.file_name)));
-        }
+        let metadata = self.wanted.metadata_of(head)?;
         let names = names(&head.file_name)?;
         match head.media.as_str() {
-            "application/x-directory" => self.place(&names, Item::Directory(BTreeMap::new())),
+            "application/x-directory" => self.place(&names, Item::Directory(BTreeMap::new(), metadata)),
             "application/symlink" => {
                 let target = parts.whole(TARGET_BYTES_MAX)?;
-                let target = std::str::from_utf8(&target)
-                    .map_err(|_| RpcError::client(format!("the target of {:?} is not UTF-8", head.file_name)))?;
-                let (block, node) = symlink(&self.wanted.profile, target);
+                let target = std::str::from_utf8(&target).map_err(|_| {
+                    RpcError::client(format!("the target of {:?} is not UTF-8", head.file_name))
+                })?;
+                let (block, node) = symlink_with(&self.wanted.profile, target, metadata.mtime);
                 self.keep(vec![block])?;
-                self.built(names, node)
-            }
-            "" | "application/octet-stream" | "text/plain" => {
-                let node = self.file(&names.join("/"), parts)?;
                 self.built(names, node)
             }
             // Clients name any media type; what is neither directory nor link is a file.
             _ => {
-                let node = self.file(&names.join("/"), parts)?;
+                let node = self.file(&names.join("/"), metadata, parts)?;
                 self.built(names, node)
             }
         }
@@ -202,8 +256,8 @@ impl Adder<'_> {
         self.place(&names, Item::Built(node))
     }
 
-    fn file(&mut self, name: &str, parts: &mut Multipart) -> Result<Node, RpcError> {
-        let mut builder = FileBuilder::new(self.wanted.profile);
+    fn file(&mut self, name: &str, metadata: Metadata, parts: &mut Multipart) -> Result<Node, RpcError> {
+        let mut builder = FileBuilder::new(self.wanted.profile).with(metadata);
         let mut buffer = vec![0; self.wanted.profile.chunk_bytes() * CHUNKS_AT_ONCE];
         let (mut blocks, mut bytes) = (Vec::new(), 0u64);
         loop {
@@ -235,16 +289,21 @@ impl Adder<'_> {
         let taken = || RpcError::client(format!("{:?} comes twice", names.join("/")));
         let mut level = &mut self.top;
         for name in above {
-            let below = level.entry(name.clone()).or_insert_with(|| Item::Directory(BTreeMap::new()));
-            let Item::Directory(below) = below else { return Err(taken()) };
+            let below = level
+                .entry(name.clone())
+                .or_insert_with(|| Item::Directory(BTreeMap::new(), Metadata::default()));
+            let Item::Directory(below, _) = below else { return Err(taken()) };
             level = below;
         }
-        match (level.get(last), &item) {
-            (None, _) => {
+        match (level.get_mut(last), item) {
+            (None, item) => {
                 level.insert(last.clone(), item);
                 Ok(())
             }
-            (Some(Item::Directory(_)), Item::Directory(_)) => Ok(()),
+            (Some(Item::Directory(_, known)), Item::Directory(_, metadata)) => {
+                *known = metadata;
+                Ok(())
+            }
             _ => Err(taken()),
         }
     }
@@ -278,12 +337,12 @@ impl Adder<'_> {
         let top = std::mem::take(&mut self.top);
         let mut roots: Vec<Cid> = Vec::new();
         if self.wanted.wrap {
-            roots.push(self.directory("", top)?.cid);
+            roots.push(self.directory("", top, Metadata::default())?.cid);
         } else {
             for (name, item) in top {
                 roots.push(match item {
                     Item::Built(node) => node.cid,
-                    Item::Directory(entries) => self.directory(&name, entries)?.cid,
+                    Item::Directory(entries, metadata) => self.directory(&name, entries, metadata)?.cid,
                 });
             }
         }
@@ -297,13 +356,20 @@ impl Adder<'_> {
     }
 
     /// Builds a directory after everything in it. Depth is bounded where names are read.
-    fn directory(&mut self, path: &str, entries: BTreeMap<String, Item>) -> Result<Node, RpcError> {
-        let mut builder = DirectoryBuilder::new(self.wanted.profile);
+    fn directory(
+        &mut self,
+        path: &str,
+        entries: BTreeMap<String, Item>,
+        metadata: Metadata,
+    ) -> Result<Node, RpcError> {
+        let mut builder = DirectoryBuilder::new(self.wanted.profile).with(metadata);
         for (name, item) in entries {
             let slash = if path.is_empty() { "" } else { "/" };
             let node = match item {
                 Item::Built(node) => node,
-                Item::Directory(below) => self.directory(&format!("{path}{slash}{name}"), below)?,
+                Item::Directory(below, metadata) => {
+                    self.directory(&format!("{path}{slash}{name}"), below, metadata)?
+                }
             };
             builder.add(&name, node)?;
         }

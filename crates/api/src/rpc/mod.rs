@@ -26,6 +26,7 @@ mod config;
 mod content;
 mod dag;
 mod error;
+mod files;
 mod ipld;
 mod key;
 mod multipart;
@@ -41,8 +42,7 @@ mod state;
 mod tests;
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
-use axum::http::{StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 
@@ -72,6 +72,16 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("dag/resolve", post(dag::resolve)),
         ("dag/stat", post(dag::stat)),
         ("file/ls", post(content::list)),
+        ("files/chcid", post(files::change_cid)),
+        ("files/cp", post(files::copy)),
+        ("files/flush", post(files::flush)),
+        ("files/ls", post(files::list)),
+        ("files/mkdir", post(files::mkdir)),
+        ("files/mv", post(files::rename)),
+        ("files/read", post(files::read)),
+        ("files/rm", post(files::remove)),
+        ("files/stat", post(files::stat)),
+        ("files/write", post(files::write)),
         ("filestore/dups", post(repo::filestore_duplicates)),
         ("filestore/ls", post(repo::filestore_list)),
         ("filestore/verify", post(repo::filestore_verify)),
@@ -126,11 +136,11 @@ fn repoless_commands() -> Vec<(&'static str, MethodRouter<()>)> {
 pub fn router(state: State) -> Router {
     let routes = commands()
         .into_iter()
-        .fold(Router::new(), |routes, (name, command)| routes.route(&format!("{PREFIX}/{name}"), command));
+        .fold(Router::new(), |routes, (name, command)| routes.route(&format!("/{name}"), command));
     finish(routes.with_state(state))
 }
 
-/// The commands that need no repo; all others are answered with 404.
+/// The commands that need no repo, to be called in this process; all others are answered with 404.
 pub fn repoless_router() -> Router {
     in_process(finish(Router::new()))
 }
@@ -149,13 +159,23 @@ pub(crate) fn command_names() -> Vec<&'static str> {
 }
 
 fn finish(routes: Router) -> Router {
-    repoless_commands()
+    let routes = repoless_commands()
         .into_iter()
-        .fold(routes, |routes, (name, command)| routes.route(&format!("{PREFIX}/{name}"), command))
+        .fold(routes, |routes, (name, command)| routes.route(&format!("/{name}"), command))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        // Content is streamed and bounded by whoever reads it.
-        .layer(DefaultBodyLimit::disable())
+        .layer(axum::middleware::map_response(add_headers));
+    Router::new().nest(PREFIX, routes)
+}
+
+/// What every answer of Kubo has.
+async fn add_headers(mut response: Response) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(header::SERVER, HeaderValue::from_static(node::AGENT));
+    headers.insert(header::VARY, HeaderValue::from_static("Origin"));
+    let names = HeaderValue::from_static("X-Stream-Output, X-Chunked-Output, X-Content-Length");
+    headers.insert(header::ACCESS_CONTROL_EXPOSE_HEADERS, names);
+    response
 }
 
 async fn unknown() -> Response {

@@ -131,13 +131,18 @@ impl Multipart {
 
     /// The next piece of the part's content, as long as it can be had without copying; `None` at its end.
     pub(crate) fn piece(&mut self) -> Result<Option<Bytes>, RpcError> {
+        self.piece_of(usize::MAX)
+    }
+
+    /// The same, of at most so many bytes.
+    fn piece_of(&mut self, bytes_max: usize) -> Result<Option<Bytes>, RpcError> {
         if matches!(self.state, Place::BetweenParts | Place::Done) {
             return Ok(None);
         }
         loop {
             if let Some(at) = memmem::find(&self.buffer, &self.delimiter) {
                 if at > 0 {
-                    return Ok(Some(self.buffer.split_to(at).freeze()));
+                    return Ok(Some(self.buffer.split_to(at.min(bytes_max)).freeze()));
                 }
                 self.buffer.advance(self.delimiter.len());
                 self.state = Place::BetweenParts;
@@ -146,7 +151,7 @@ impl Multipart {
             // The end of the buffer may be the start of a delimiter.
             let sure = self.buffer.len().saturating_sub(self.delimiter.len());
             if sure > 0 {
-                return Ok(Some(self.buffer.split_to(sure).freeze()));
+                return Ok(Some(self.buffer.split_to(sure.min(bytes_max)).freeze()));
             }
             match self.pieces.next()? {
                 Some(piece) => self.buffer.extend_from_slice(&piece),
@@ -193,17 +198,14 @@ impl Multipart {
 
 impl Read for Multipart {
     fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        match self.piece() {
+        if out.is_empty() {
+            return Ok(0);
+        }
+        match self.piece_of(out.len()) {
             Ok(None) => Ok(0),
-            Ok(Some(mut piece)) => {
-                let count = piece.len().min(out.len());
-                piece.copy_to_slice(&mut out[..count]);
-                if !piece.is_empty() {
-                    let rest = std::mem::take(&mut self.buffer);
-                    self.buffer.extend_from_slice(&piece);
-                    self.buffer.unsplit(rest);
-                }
-                Ok(count)
+            Ok(Some(piece)) => {
+                out[..piece.len()].copy_from_slice(&piece);
+                Ok(piece.len())
             }
             Err(error) => Err(io::Error::other(error)),
         }
@@ -222,7 +224,6 @@ impl PartHead {
             "content-type" => {
                 let media = value.split(';').next().unwrap_or_default();
                 self.media = media.trim().to_ascii_lowercase();
-                // Clients in browsers can set no headers of a part: they are written as parameters of the field's name.
             }
             _ => {}
         }
@@ -305,7 +306,10 @@ mod tests {
             assert_eq!(parts.len(), 2);
             let (first, content) = &parts[0];
             assert_eq!((first.field.as_str(), first.file_name.as_str()), ("a;b", "d/e f"));
-            assert_eq!((first.media.as_str(), first.header("abspath")), ("application/x-directory", Some("/x")));
+            assert_eq!(
+                (first.media.as_str(), first.header("abspath")),
+                ("application/x-directory", Some("/x"))
+            );
             assert!(content.is_empty());
             assert_eq!((parts[1].0.field.as_str(), parts[1].1.as_slice()), ("file", &b"line\r\n--X"[..]));
         }
