@@ -11,6 +11,7 @@
 //! | store it; go on with it after a kill | [`Client::store`], [`Client::unfinished`] |
 //! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
 //! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
+//! | hand out as tar or gzip | [`pack`] |
 //! | know how a stored object is | [`Client::status`] |
 //! | change the mutable files (`hpips files`) | [`Files`] |
 //! | end its deals | [`Client::end`] |
@@ -37,6 +38,7 @@
 #![deny(unsafe_code)]
 
 pub mod add;
+pub mod archive;
 pub mod blocks;
 mod cache;
 mod chainwatch;
@@ -60,6 +62,7 @@ mod status;
 mod upload;
 
 pub use add::{StoreError, Stored};
+pub use archive::{GzipLevel, Packing, pack};
 pub use blocks::{BlockGetter, GetBlockError};
 pub use client::{Client, Parts};
 pub use encode::EncodeError;

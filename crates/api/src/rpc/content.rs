@@ -4,8 +4,8 @@ use axum::extract;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use cid::Cid;
-use hpips_client::BlockGetter;
 use hpips_client::export::walk;
+use hpips_client::{BlockGetter, GzipLevel, Packing, pack};
 use hpips_dag::{DirectoryReader, FileReader, Kind, inspect};
 use serde::Serialize;
 
@@ -15,7 +15,6 @@ use super::call::Call;
 use super::error::RpcError;
 use super::resolve::{Place, locate};
 use super::state::State;
-use super::tar;
 
 async fn places(state: &State, call: &Call, args: &[String]) -> Result<Vec<Place>, RpcError> {
     let mut places = Vec::new();
@@ -101,17 +100,17 @@ pub(super) async fn get(
     if !(-1..=9).contains(&level) {
         return Err(RpcError::new("compression level must be between 1 and 9"));
     }
-    if compress {
-        return Err(RpcError::new(
-            "compression is not done here: ask for the archive and compress it, as with gzip",
-        ));
-    }
+    let level = u8::try_from(level).ok().and_then(GzipLevel::new).unwrap_or_default();
+    let (packing, form) = match (compress, archive) {
+        (false, _) => (Packing::Tar, Form::Tar),
+        (true, true) => (Packing::GzipTar(level), Form::Gzip),
+        (true, false) => (Packing::Gzip(level), Form::Gzip),
+    };
     let place = locate(&state, &call, call.arg(0, "ipfs-path")?).await?;
-    let _ = archive;
-    answer::stream(&call, Form::Tar, move |sink| {
+    answer::stream(&call, form, move |sink| {
         let cid = place.whole()?;
         let name = place.path.segments.last().cloned().unwrap_or_else(|| place.path.root.to_string());
-        tar::write(cid, &name, &sink.guard(&*place.blocks), &mut |part| sink.bytes(part))
+        pack(cid, &name, &sink.guard(&*place.blocks), packing, &mut |part| sink.bytes(part))
     })
     .await
 }

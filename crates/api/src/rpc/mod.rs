@@ -37,7 +37,6 @@ mod refs;
 mod repo;
 mod resolve;
 mod state;
-mod tar;
 
 #[cfg(test)]
 mod tests;

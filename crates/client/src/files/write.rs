@@ -149,6 +149,7 @@ impl<'a> Draft<'a> {
     }
 
     fn copy(&mut self, file: Cid, range: std::ops::Range<u64>) -> Result<(), FilesError> {
+        let files = self.files;
         let mut failed = None;
         let mut sink = |part: Bytes| {
             self.push(&part).map_err(|error| {
@@ -156,7 +157,6 @@ impl<'a> Draft<'a> {
                 io::Error::other("stopped")
             })
         };
-        let files = self.files;
         let read = read::read(files.blocks.as_ref(), file, range, &mut sink);
         match failed {
             Some(error) => Err(error),
