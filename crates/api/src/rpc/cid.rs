@@ -101,8 +101,9 @@ impl Wanted {
         let cid = Cid::new(version, codec, *cid.hash()).map_err(|error| RpcError::new(error.to_string()))?;
         let base = match (self.base, version) {
             (Some(base), _) => base,
+            (None, Version::V0) => Base::Base58Btc,
             // What came in version 0 goes out in base58btc unless something else is asked for.
-            (None, _) => written,
+            (None, Version::V1) => written,
         };
         if version == Version::V0 && base != Base::Base58Btc {
             return Err(RpcError::new("invalid base: CIDv0 is only written in base58btc"));

@@ -20,13 +20,16 @@ const INLINE_BYTES: usize = 32;
 /// Prints what is added. A closed pipe ends the printing, not the adding.
 struct Printer<'a, 'b> {
     lines: &'a mut Lines<'b>,
+    wrap: bool,
     bytes: u64,
     closed: Option<io::Error>,
 }
 
 impl Listener for Printer<'_, '_> {
     fn added(&mut self, added: Added) {
-        let name = if added.name.is_empty() { added.cid.to_string() } else { added.name };
+        // A file without a name goes by its CID; the folder around all has none, as in Kubo.
+        let is_file = added.name.is_empty() && !self.wrap;
+        let name = if is_file { added.cid.to_string() } else { added.name };
         let line = Line { name, hash: added.cid.to_string(), size: added.dag_bytes.to_string() };
         if let Err(error) = self.lines.print(line) {
             self.closed.get_or_insert(error);
@@ -65,7 +68,7 @@ pub(super) fn add(add: &Add, context: &Context, lines: &mut Lines<'_>) -> anyhow
             Source::Path(path)
         });
     }
-    let mut printer = Printer { lines, bytes: 0, closed: None };
+    let mut printer = Printer { lines, wrap: add.wrap_with_directory, bytes: 0, closed: None };
     add_all(&store, sources, &options, &mut printer)?;
     printer.closed.map_or(Ok(()), |error| Err(error.into()))
 }
