@@ -101,8 +101,8 @@ impl Recovery<'_> {
             let state = known.remove(pack);
             let path = self.packs_dir.join(pack::file_name(*pack));
             active = match self.recover_pack(*pack, state) {
-                Ok(Some(open)) => Some(open),
-                Ok(None) => active,
+                // Only the last one: leases tell new rows by packs of higher numbers.
+                Ok(open) => open,
                 Err(ScanError::Io(source)) => return Err(OpenError::Io { path, source }),
                 Err(ScanError::Index(error)) => return Err(error.into()),
             };

@@ -214,7 +214,7 @@ impl Inner {
             Ok(records) => records,
             Err(error) => {
                 // Nothing of the batch is known to the index: cutting it off undoes it.
-                writer.is_poisoned = active.file.set_len(start).is_err();
+                writer.is_poisoned = cut(&active, start).is_err();
                 active.end = start;
                 if let (Some(entries), Some(len)) = (&mut active.entries, entries) {
                     entries.truncate(len);
@@ -277,7 +277,7 @@ impl Inner {
         let footer = pack::footer(&entries, active.end);
         active.entries = Some(entries);
         if let Err(error) = active.file.write_all_at(&footer, active.end) {
-            writer.is_poisoned = active.file.set_len(active.end).is_err();
+            writer.is_poisoned = cut(active, active.end).is_err();
             return Err(failed(error));
         }
         if let Err(error) = active.file.sync() {
