@@ -4,7 +4,7 @@ use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use hpips_client::files::{FilesEntry, FilesStat, FilesType, Parents, WriteOptions};
-use hpips_client::{BlockGetter, FilesError};
+use hpips_client::FilesError;
 use hpips_types::content::HASHES;
 use serde::Serialize;
 
