@@ -22,9 +22,12 @@ pub(crate) enum Encoding {
     Json,
 }
 
+/// What stands above them in a help text.
+pub(crate) const EVERY_COMMAND: &str = "Options of every command";
+
 /// The flags of every command; those that Kubo has are named as there.
 #[derive(Clone, Debug, clap::Args)]
-#[command(next_help_heading = "Options of every command")]
+#[command(next_help_heading = EVERY_COMMAND)]
 pub(crate) struct Global {
     /// Folder of the repo; by default HPIPS_PATH, then ~/.hpips.
     #[arg(long, global = true, value_name = "DIR")]

@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 
 use crate::Arguments;
+use crate::context::EVERY_COMMAND;
 
 const INTRODUCTION: &str = "\
 # Command line
@@ -29,7 +30,8 @@ writes man pages.
 fn describe(command: &mut clap::Command, path: &str, out: &mut String) {
     // The options of every command are listed once, with the program.
     let own = |argument: clap::Arg| {
-        let hidden = argument.is_hide_set() || (argument.is_global_set() && path != "hpips");
+        let is_common = argument.get_help_heading() == Some(EVERY_COMMAND) && path != "hpips";
+        let hidden = argument.is_hide_set() || is_common;
         argument.hide(hidden)
     };
     let help = command.clone().mut_args(own).render_long_help().to_string();
