@@ -115,13 +115,16 @@ impl Context {
                 let (host, token) = (endpoint.address.to_string(), Some(endpoint.token.clone()));
                 Ok(Rpc::new(runtime()?, Way::Node { host, token }, self.common()))
             }
-            None => Err(hpips_api::CallError::NoNode.into()), // TEMP
+            None => Ok(Rpc::new(runtime()?, Way::Here(hpips_node::offline(&repo)?), self.common())),
         }
     }
 
     /// As [`Self::rpc`], for commands that need no repo.
     pub(crate) fn repoless(&self) -> anyhow::Result<Rpc> {
-        self.rpc() // TEMP
+        if let Some(rpc) = self.rpc_elsewhere()? {
+            return Ok(rpc);
+        }
+        Ok(Rpc::new(runtime()?, Way::Here(hpips_api::rpc::repoless_router()), self.common()))
     }
 
     /// Takes a request and prints each value of its answer: as JSON the way it came, or as `human` writes it.

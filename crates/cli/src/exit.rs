@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 
 use hpips_api::{CallError, ErrorCode};
-use hpips_node::RepoError;
+use hpips_node::{RepoError, RunError};
+use hpips_store::OpenError;
 
 use crate::rpc::RpcError;
 
@@ -63,7 +64,10 @@ pub(crate) fn classify(error: &anyhow::Error) -> Exit {
         if let Some(RepoError::Missing(_) | RepoError::NoPlace) = cause.downcast_ref() {
             return Exit::NoRepo;
         }
-        if let Some(hpips_store::OpenError::Locked { .. }) = cause.downcast_ref() {
+        if let Some(OpenError::Locked { .. }) = cause.downcast_ref() {
+            return Exit::Locked;
+        }
+        if let Some(RunError::Store(OpenError::Locked { .. })) = cause.downcast_ref() {
             return Exit::Locked;
         }
         if let Some(rpc) = cause.downcast_ref::<RpcError>() {

@@ -11,7 +11,9 @@
 //! | store it; go on with it after a kill | [`Client::store`], [`Client::unfinished`] |
 //! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
 //! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
+//! | hand out as tar or gzip | [`pack`] |
 //! | know how a stored object is | [`Client::status`] |
+//! | change the mutable files (`hpips files`) | [`Files`] |
 //! | end its deals | [`Client::end`] |
 //!
 //! ```no_run
@@ -36,6 +38,7 @@
 #![deny(unsafe_code)]
 
 pub mod add;
+pub mod archive;
 pub mod blocks;
 mod cache;
 mod chainwatch;
@@ -44,6 +47,7 @@ mod commitments;
 mod encode;
 pub mod export;
 mod fetch;
+pub mod files;
 pub mod import;
 mod local;
 mod object;
@@ -58,11 +62,13 @@ mod status;
 mod upload;
 
 pub use add::{StoreError, Stored};
+pub use archive::{GzipLevel, Packing, pack};
 pub use blocks::{BlockGetter, GetBlockError};
 pub use client::{Client, Parts};
 pub use encode::EncodeError;
 pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
+pub use files::{Files, FilesError};
 pub use import::{Added, Filter, ImportError, ImportOptions, ImportReport, Listener, import};
 pub use local::{AddError, AddOptions, AddedLocally, Source, add_all, add_local};
 pub use object::{ObjectError, ObjectPart};

@@ -56,7 +56,10 @@ impl KeyFolder {
         };
         let mut bytes = Zeroizing::new(Vec::with_capacity(128));
         file.take(128).read_to_end(&mut bytes).map_err(failed)?;
-        let seed = bytes.strip_prefix(PROTOBUF).filter(|key| key.len() == 64).and_then(|key| key.first_chunk::<32>());
+        let seed = bytes
+            .strip_prefix(PROTOBUF)
+            .filter(|key| key.len() == 64)
+            .and_then(|key| key.first_chunk::<32>());
         let seed = seed.ok_or(KeyError::Malformed("the file in the keystore is damaged"))?;
         Ok(Some(Zeroizing::new(*seed)))
     }
@@ -81,7 +84,9 @@ impl Keys for KeyFolder {
             let name = file.file_name();
             // What is no key, a file that was being written among it, is not looked at.
             let Some(code) = name.to_str().and_then(|name| name.strip_prefix(FILE)) else { continue };
-            let Some(name) = Base::Base32Lower.decode(code).ok().and_then(|name| String::from_utf8(name).ok()) else {
+            let Some(name) =
+                Base::Base32Lower.decode(code).ok().and_then(|name| String::from_utf8(name).ok())
+            else {
                 continue;
             };
             if let Some(seed) = Self::read(&file.path())? {
@@ -157,7 +162,8 @@ mod tests {
         assert!(matches!(keys.add("self", None), Err(KeyError::Exists(_))));
         let mode = fs::metadata(keys.path("\u{e4} b").unwrap()).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        let names = |keys: &KeyFolder| keys.list().unwrap().into_iter().map(|key| key.name).collect::<Vec<_>>();
+        let names =
+            |keys: &KeyFolder| keys.list().unwrap().into_iter().map(|key| key.name).collect::<Vec<_>>();
         assert_eq!(names(&keys), ["self", "\u{e4} b"]);
         keys.add("c", None).unwrap();
         assert!(matches!(keys.rename("c", "\u{e4} b", false), Err(KeyError::Exists(_))));

@@ -48,7 +48,9 @@ impl RepoSettings {
             return Err(no_setting(&known, &path));
         }
         if all.pointer("/Identity/PeerID").is_some_and(|id| *id != Value::from(self.peer_id.as_str())) {
-            return Err(wrong("Identity.PeerID is the name of the node's key, which is not changed here".into()));
+            return Err(wrong(
+                "Identity.PeerID is the name of the node's key, which is not changed here".into(),
+            ));
         }
         from_value(all).map_err(wrong)
     }
@@ -105,7 +107,8 @@ fn from_value(all: &Value) -> Result<Config, String> {
             ["", "ip4" | "ip6", host, "tcp", port] => host.parse().ok().zip(port.parse().ok()),
             _ => text.parse().ok().map(|address: std::net::SocketAddr| (address.ip(), address.port())),
         };
-        let found = found.ok_or_else(|| format!("{name}: {text:?} is no address such as /ip4/127.0.0.1/tcp/5001"))?;
+        let found =
+            found.ok_or_else(|| format!("{name}: {text:?} is no address such as /ip4/127.0.0.1/tcp/5001"))?;
         Ok(Some(found.into()))
     };
     if let Some(value) = part("/Addresses/API") {
@@ -178,7 +181,8 @@ fn parse_bytes(text: &str) -> Result<Option<u64>, String> {
         "TiB" => 1 << 40,
         _ => return Err(wrong()),
     };
-    let bytes = number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
+    let bytes =
+        number.parse::<u64>().ok().and_then(|number| number.checked_mul(unit)).filter(|bytes| *bytes > 0);
     bytes.map(Some).ok_or_else(wrong)
 }
 
@@ -254,7 +258,8 @@ impl Settings for RepoSettings {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let mut all = self.read()?;
         let old = lookup(&all, key).cloned().ok_or_else(|| no_setting(&all, key))?;
-        let place = key.split('.').try_fold(&mut all, |value, name| value.get_mut(name)).expect("found just now");
+        let place =
+            key.split('.').try_fold(&mut all, |value, name| value.get_mut(name)).expect("found just now");
         *place = coerce(&old, value);
         self.write(key, &all)
     }
@@ -268,7 +273,8 @@ impl Settings for RepoSettings {
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         let old = self.read()?;
         let mut new = old.clone();
-        let mut set = |pointer: &str, value: Value| *new.pointer_mut(pointer).expect("a known setting") = value;
+        let mut set =
+            |pointer: &str, value: Value| *new.pointer_mut(pointer).expect("a known setting") = value;
         match name {
             "unixfs-v1-2025" | "unixfs-v0-2015" => set("/Import/Profile", name.into()),
             "local-discovery" => set("/Discovery/MDNS/Enabled", true.into()),

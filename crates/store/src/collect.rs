@@ -153,8 +153,8 @@ impl Store {
                 None => break,
             }
         }
-        self.flush()?;
         report.packs = self.compact()?;
+        self.flush()?;
         Ok(report)
     }
 

@@ -302,6 +302,14 @@ fn known_in(
     })
 }
 
+/// Records with their multihashes in the order of the tree, where neighbours meet the same pages; of equal ones the first
+/// stays the first.
+fn in_order(records: &[Found]) -> Vec<(Vec<u8>, &Found)> {
+    let mut rows: Vec<_> = records.iter().map(|found| (found.cid.hash().to_bytes(), found)).collect();
+    rows.sort_by(|(one, _), (two, _)| one.cmp(two));
+    rows
+}
+
 /// What one step of a sweep removed.
 #[derive(Debug, Default)]
 pub(crate) struct Swept {
@@ -406,8 +414,7 @@ impl Tx {
     ) -> Result<(), IndexError> {
         let mut blocks = self.0.open_table(BLOCKS)?;
         let (mut live, mut added) = (0, 0);
-        for record in records {
-            let hash = record.cid.hash().to_bytes();
+        for (hash, record) in in_order(records) {
             match known_in(&blocks, &hash)? {
                 Known::Packed => continue,
                 Known::Lent => {}
@@ -432,12 +439,9 @@ impl Tx {
         added: u64,
         from: Option<u64>,
     ) -> Result<(), IndexError> {
-        // In the order of the tree neighbours meet the same pages.
-        let mut rows: Vec<_> = records.iter().map(|found| (found.cid.hash().to_bytes(), found)).collect();
-        rows.sort_unstable_by(|(one, _), (two, _)| one.cmp(two));
         let mut blocks = self.0.open_table(BLOCKS)?;
         let mut live = 0;
-        for (hash, found) in rows {
+        for (hash, found) in in_order(records) {
             if let Some(from) = from {
                 blocks.remove(&*row_key(&hash, Kind::Pack, from))?;
             }

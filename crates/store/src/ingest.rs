@@ -12,12 +12,12 @@ use crate::store::Store;
 /// Bytes that are gathered before they are stored, if so many are waiting.
 const BATCH_BYTES: usize = 32 * 1024 * 1024;
 /// Batches that may wait beside the one being stored.
-const WAITING_MAX: usize = 2;
+const WAITING_MAX: usize = 8;
 
 /// Stores blocks on a thread of its own, so that writing and syncing one batch overlaps with building the next. Holds
 /// a lease until it is finished.
 ///
-/// Memory: the batch being stored, at most 32 MiB and what was pushed last, and two pushed batches; [`Ingest::push`]
+/// Memory: the batch being stored, at most 32 MiB and what was pushed last, and eight pushed batches; [`Ingest::push`]
 /// waits when the disk is slower.
 #[derive(Debug)]
 pub struct Ingest {

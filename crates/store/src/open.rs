@@ -18,8 +18,9 @@ use crate::store::{Active, Inner, OpenFiles, Writer};
 use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN, row_key};
 use crate::version;
 
-/// Records that are put into the index in one transaction while packs are scanned.
-const SCAN_BATCH: usize = 16 * 1024;
+/// Records that are put into the index in one transaction while packs are scanned: the more, the more of them meet the
+/// same pages. 35 MB.
+const SCAN_BATCH: usize = 256 * 1024;
 
 pub(crate) fn open(
     layer: Arc<dyn Layer>,
@@ -40,7 +41,7 @@ pub(crate) fn open(
         packs_dir: &packs_dir,
         config: &config,
         index: &index,
-        has_changed: Cell::new(false),
+        lag: Cell::new((0, 0)),
     }
     .run()?;
     Ok(Inner {
@@ -82,8 +83,8 @@ struct Recovery<'a> {
     packs_dir: &'a Path,
     config: &'a Config,
     index: &'a Index,
-    /// Whether the index learned something that is not durable yet.
-    has_changed: Cell<bool>,
+    /// Bytes and blocks that the index learned and would forget in a power cut.
+    lag: Cell<(u64, usize)>,
 }
 
 impl Recovery<'_> {
@@ -100,8 +101,8 @@ impl Recovery<'_> {
             let state = known.remove(pack);
             let path = self.packs_dir.join(pack::file_name(*pack));
             active = match self.recover_pack(*pack, state) {
-                Ok(Some(open)) => Some(open),
-                Ok(None) => active,
+                // Only the last one: leases tell new rows by packs of higher numbers.
+                Ok(open) => open,
                 Err(ScanError::Io(source)) => return Err(OpenError::Io { path, source }),
                 Err(ScanError::Index(error)) => return Err(error.into()),
             };
@@ -118,11 +119,13 @@ impl Recovery<'_> {
         }
         let known_next = self.index.number(META_NEXT_PACK)?;
         let next_pack = on_disk.last().map_or(0, |pack| pack + 1).max(known_next);
-        if next_pack != known_next || self.has_changed.get() {
-            self.index.write(Durable::Now, |tx| tx.set_number(META_NEXT_PACK, next_pack))?;
+        if next_pack != known_next {
+            self.change(|tx| tx.set_number(META_NEXT_PACK, next_pack))?;
         }
+        // What was found again is not made durable here: the next batches do that along with theirs.
+        let (lag_bytes, lag_blocks) = self.lag.get();
         let used_bytes = self.index.packs()?.iter().map(|(_, pack)| pack.end).sum();
-        Ok(Writer { active, next_pack, lag_bytes: 0, lag_blocks: 0, is_poisoned: false, used_bytes })
+        Ok(Writer { active, next_pack, lag_bytes, lag_blocks, is_poisoned: false, used_bytes })
     }
 
     /// Brings the index up to date with a pack; returns it when more can be appended.
@@ -160,7 +163,11 @@ impl Recovery<'_> {
         if known.is_none()
             && let Some(found) = pack::read_index(&*file)?
         {
-            self.add(pack, &found, len, PACK_FULL)?;
+            for found in found.chunks(SCAN_BATCH) {
+                let end = found.last().map_or(HEADER_BYTES, |found| found.offset);
+                self.add(pack, found, end, PACK_OPEN)?;
+            }
+            self.add(pack, &[], len, PACK_FULL)?;
             return Ok(None);
         }
         let mut batch = Vec::new();
@@ -191,11 +198,15 @@ impl Recovery<'_> {
     }
 
     fn change<R>(&self, change: impl FnOnce(&Tx) -> Result<R, IndexError>) -> Result<R, IndexError> {
-        self.has_changed.set(true);
+        let (bytes, blocks) = self.lag.get();
+        self.lag.set((bytes.max(1), blocks));
         self.index.write(Durable::Later, change)
     }
 
     fn add(&self, pack: u64, found: &[Found], end: u64, state: u8) -> Result<(), IndexError> {
+        let (bytes, blocks) = self.lag.get();
+        let found_bytes: u64 = found.iter().map(|found| pack::record_bytes(&found.cid, found.bytes)).sum();
+        self.lag.set((bytes + found_bytes, blocks + found.len()));
         self.change(|tx| tx.add_records(pack, found, end, state))
     }
 

@@ -4,6 +4,7 @@ mod behaviour;
 mod collect;
 mod crash;
 mod format;
+mod kill;
 mod room;
 mod speed;
 

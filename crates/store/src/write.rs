@@ -214,7 +214,7 @@ impl Inner {
             Ok(records) => records,
             Err(error) => {
                 // Nothing of the batch is known to the index: cutting it off undoes it.
-                writer.is_poisoned = active.file.set_len(start).is_err();
+                writer.is_poisoned = cut(&active, start).is_err();
                 active.end = start;
                 if let (Some(entries), Some(len)) = (&mut active.entries, entries) {
                     entries.truncate(len);
@@ -230,7 +230,8 @@ impl Inner {
             return Err(failed(error));
         }
         let lag_bytes = writer.lag_bytes + (active.end - start);
-        let lag_blocks = writer.lag_blocks + records.len();
+        // What moves is found at its old place as well.
+        let lag_blocks = writer.lag_blocks + if from.is_none() { records.len() } else { 0 };
         let is_due = lag_bytes >= self.config.index_lag_bytes || lag_blocks >= self.config.index_lag_blocks;
         let durable = if is_due { Durable::Now } else { Durable::Later };
         let added = blocks.iter().filter(|incoming| incoming.is_new).count();
@@ -276,7 +277,7 @@ impl Inner {
         let footer = pack::footer(&entries, active.end);
         active.entries = Some(entries);
         if let Err(error) = active.file.write_all_at(&footer, active.end) {
-            writer.is_poisoned = active.file.set_len(active.end).is_err();
+            writer.is_poisoned = cut(active, active.end).is_err();
             return Err(failed(error));
         }
         if let Err(error) = active.file.sync() {

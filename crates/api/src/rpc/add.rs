@@ -7,7 +7,8 @@ use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use hpips_dag::{
-    Block, Chunking, DirectoryBuilder, FileBuilder, Layout, Metadata, Mtime, Node, Profile, safe_name, symlink_with,
+    Block, Chunking, DirectoryBuilder, FileBuilder, Layout, Metadata, Mtime, Node, Profile, safe_name,
+    symlink_with,
 };
 use hpips_store::{PinKind, Store};
 use serde::Serialize;
@@ -127,7 +128,9 @@ fn profile(state: &State, call: &Call) -> Result<Profile, RpcError> {
     if let Some(hash) = call.option(&["hash"]).filter(|hash| !hash.is_empty()) {
         profile = profile.with_hash(hash_of(hash)?).map_err(|error| wrong(&error))?;
     }
-    if let Some(chunker) = call.option(&["chunker", "s"]).filter(|chunker| !chunker.is_empty() && *chunker != "default") {
+    if let Some(chunker) =
+        call.option(&["chunker", "s"]).filter(|chunker| !chunker.is_empty() && *chunker != "default")
+    {
         profile = profile.with_chunking(chunker.parse::<Chunking>().map_err(|error| wrong(&error))?);
     }
     if call.flag(&["trickle", "t"], false)? {
@@ -149,7 +152,10 @@ fn profile(state: &State, call: &Call) -> Result<Profile, RpcError> {
     Ok(profile)
 }
 
-pub(super) async fn add(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn add(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     for (name, reason) in REFUSED {
         if call.flag(&[name], false)? {
             return Err(RpcError::client(format!("--{name}: {reason}")));
@@ -226,8 +232,9 @@ impl Adder<'_> {
             "application/x-directory" => self.place(&names, Item::Directory(BTreeMap::new(), metadata)),
             "application/symlink" => {
                 let target = parts.whole(TARGET_BYTES_MAX)?;
-                let target = std::str::from_utf8(&target)
-                    .map_err(|_| RpcError::client(format!("the target of {:?} is not UTF-8", head.file_name)))?;
+                let target = std::str::from_utf8(&target).map_err(|_| {
+                    RpcError::client(format!("the target of {:?} is not UTF-8", head.file_name))
+                })?;
                 let (block, node) = symlink_with(&self.wanted.profile, target, metadata.mtime);
                 self.keep(vec![block])?;
                 self.built(names, node)
@@ -282,7 +289,9 @@ impl Adder<'_> {
         let taken = || RpcError::client(format!("{:?} comes twice", names.join("/")));
         let mut level = &mut self.top;
         for name in above {
-            let below = level.entry(name.clone()).or_insert_with(|| Item::Directory(BTreeMap::new(), Metadata::default()));
+            let below = level
+                .entry(name.clone())
+                .or_insert_with(|| Item::Directory(BTreeMap::new(), Metadata::default()));
             let Item::Directory(below, _) = below else { return Err(taken()) };
             level = below;
         }
@@ -360,7 +369,7 @@ impl Adder<'_> {
                 Item::Built(node) => node,
                 Item::Directory(below, metadata) => {
                     self.directory(&format!("{path}{slash}{name}"), below, metadata)?
-                },
+                }
             };
             builder.add(&name, node)?;
         }

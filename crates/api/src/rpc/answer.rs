@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
-use http_body_util::StreamBody;
 use hpips_client::{BlockGetter, GetBlockError};
+use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::Serialize;
 use tokio::sync::mpsc;
@@ -109,6 +109,11 @@ impl BlockGetter for Guarded<'_> {
     fn prefetch(&self, cids: &[Cid]) {
         self.blocks.prefetch(cids);
     }
+
+    fn at_hand(&self, cids: &[Cid]) -> Vec<(Cid, Bytes)> {
+        // The get that follows tells why.
+        if self.sink.check().is_err() { Vec::new() } else { self.blocks.at_hand(cids) }
+    }
 }
 
 /// Answers with what `work` produces on a thread that may block. The answer begins with the first result, so that
@@ -134,46 +139,43 @@ pub(crate) async fn stream(
         Ok(Some(Err(error))) => return Err(error),
         Ok(first) => first.and_then(Result::ok),
     };
-    let frames = futures::stream::unfold(
-        (first, Some(receiver)),
-        move |(first, receiver)| async move {
-            let mut receiver = receiver?;
-            if let Some(first) = first {
-                return Some((Ok(Frame::data(first)), (None, Some(receiver))));
-            }
-            let next = tokio::time::timeout_at(deadline, receiver.recv()).await;
-            let next = next.unwrap_or_else(|_| Some(Err(RpcError::late())));
-            match next? {
-                Ok(part) => {
-                    let mut joined = BytesMut::new();
-                    for _ in 0..TOGETHER {
-                        // Large parts are not worth a copy.
-                        if part.len() > 4096 {
-                            break;
-                        }
-                        match receiver.try_recv() {
-                            Ok(Ok(more)) => {
-                                if joined.is_empty() {
-                                    joined.extend_from_slice(&part);
-                                }
-                                joined.extend_from_slice(&more);
-                            }
-                            Ok(Err(error)) => {
-                                let data = if joined.is_empty() { part } else { joined.freeze() };
-                                let (late, rest) = mpsc::channel(1);
-                                let _ = late.try_send(Err(error));
-                                return Some((Ok(Frame::data(data)), (None, Some(rest))));
-                            }
-                            Err(_) => break,
-                        }
+    let frames = futures::stream::unfold((first, Some(receiver)), move |(first, receiver)| async move {
+        let mut receiver = receiver?;
+        if let Some(first) = first {
+            return Some((Ok(Frame::data(first)), (None, Some(receiver))));
+        }
+        let next = tokio::time::timeout_at(deadline, receiver.recv()).await;
+        let next = next.unwrap_or_else(|_| Some(Err(RpcError::late())));
+        match next? {
+            Ok(part) => {
+                let mut joined = BytesMut::new();
+                for _ in 0..TOGETHER {
+                    // Large parts are not worth a copy.
+                    if part.len() > 4096 {
+                        break;
                     }
-                    let data = if joined.is_empty() { part } else { joined.freeze() };
-                    Some((Ok(Frame::data(data)), (None, Some(receiver))))
+                    match receiver.try_recv() {
+                        Ok(Ok(more)) => {
+                            if joined.is_empty() {
+                                joined.extend_from_slice(&part);
+                            }
+                            joined.extend_from_slice(&more);
+                        }
+                        Ok(Err(error)) => {
+                            let data = if joined.is_empty() { part } else { joined.freeze() };
+                            let (late, rest) = mpsc::channel(1);
+                            let _ = late.try_send(Err(error));
+                            return Some((Ok(Frame::data(data)), (None, Some(rest))));
+                        }
+                        Err(_) => break,
+                    }
                 }
-                Err(error) => Some((failed(&error, takes_trailers), (None, None))),
+                let data = if joined.is_empty() { part } else { joined.freeze() };
+                Some((Ok(Frame::data(data)), (None, Some(receiver))))
             }
-        },
-    );
+            Err(error) => Some((failed(&error, takes_trailers), (None, None))),
+        }
+    });
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
     let headers = response.headers_mut();
     let (media, marker) = match form {
@@ -226,4 +228,3 @@ pub(crate) async fn in_time<T>(
 fn deadline(call: &Call) -> Result<Instant, RpcError> {
     Ok(Instant::now() + call.timeout()?.unwrap_or(TIMEOUT_MAX).min(TIMEOUT_MAX))
 }
-

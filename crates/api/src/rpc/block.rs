@@ -26,13 +26,19 @@ struct BlockStat {
     size: usize,
 }
 
-pub(super) async fn get(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let place = locate(&state, &call, call.arg(0, "cid")?).await?;
     answer::stream(&call, Form::Raw, move |sink| sink.bytes(place.blocks.get(&place.whole()?)?)).await
 }
 
-pub(super) async fn stat(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn stat(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let form = call.cid_form()?;
     let place = locate(&state, &call, call.arg(0, "cid")?).await?;
@@ -43,7 +49,10 @@ pub(super) async fn stat(extract::State(state): extract::State<State>, call: Cal
     .await
 }
 
-pub(super) async fn put(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn put(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     let form = call.cid_form()?;
     let pin = call.flag(&["pin"], false)?;
     let bytes_max =
@@ -104,7 +113,10 @@ struct Removed {
     error: String,
 }
 
-pub(super) async fn remove(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn remove(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let force = call.flag(&["force", "f"], false)?;
     let quiet = call.flag(&["quiet", "q"], false)?;
     let cids: Vec<Cid> =

@@ -92,7 +92,11 @@ impl Call {
 
     /// The last value of an option under any of its names.
     pub(crate) fn option(&self, names: &[&str]) -> Option<&str> {
-        self.options.iter().rev().find(|(name, _)| names.contains(&name.as_str())).map(|(_, value)| value.as_str())
+        self.options
+            .iter()
+            .rev()
+            .find(|(name, _)| names.contains(&name.as_str()))
+            .map(|(_, value)| value.as_str())
     }
 
     /// All values of an option.
@@ -150,7 +154,9 @@ impl Call {
 
     /// How long the caller waits.
     pub(crate) fn timeout(&self) -> Result<Option<Duration>, RpcError> {
-        self.option(&["timeout"]).map(|text| duration(text).ok_or_else(|| unreadable(text, "duration", &["timeout"]))).transpose()
+        self.option(&["timeout"])
+            .map(|text| duration(text).ok_or_else(|| unreadable(text, "duration", &["timeout"])))
+            .transpose()
     }
 
     /// The content sent along.
@@ -160,7 +166,10 @@ impl Call {
     pub(crate) fn multipart(&mut self, argument: &str) -> Result<Multipart, RpcError> {
         let wanted = || RpcError::client(format!("file argument '{argument}' is required"));
         let boundary = self.content_type.as_deref().and_then(boundary).ok_or_else(wanted)?;
-        Ok(Multipart::new(std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)), &boundary))
+        Ok(Multipart::new(
+            std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)),
+            &boundary,
+        ))
     }
 }
 

@@ -29,7 +29,8 @@ fn put_varint(mut value: u64, out: &mut Vec<u8>) {
 /// The header of a CAR with one root.
 pub(crate) fn header(root: &Cid) -> Result<Bytes, RpcError> {
     let map = Ipld::Map(
-        [("roots".to_owned(), Ipld::List(vec![Ipld::Link(*root)])), ("version".to_owned(), Ipld::Integer(1))].into(),
+        [("roots".to_owned(), Ipld::List(vec![Ipld::Link(*root)])), ("version".to_owned(), Ipld::Integer(1))]
+            .into(),
     );
     let map = super::ipld::encode(hpips_types::content::DAG_CBOR, &map)?;
     let mut out = Vec::new();
@@ -157,7 +158,8 @@ impl<R: Read> CarReader<R> {
     fn count(&mut self, bytes: u64) -> Result<(), RpcError> {
         self.at += bytes;
         if let Some(left) = self.left {
-            self.left = Some(left.checked_sub(bytes).ok_or_else(|| self.malformed("a section beyond the data"))?);
+            self.left =
+                Some(left.checked_sub(bytes).ok_or_else(|| self.malformed("a section beyond the data"))?);
         }
         Ok(())
     }
@@ -176,7 +178,10 @@ fn roots(header: &Bytes) -> Result<Vec<Cid>, RpcError> {
         return Err(wrong("not of version 1 or 2"));
     }
     let Some(Ipld::List(roots)) = map.get("roots") else { return Err(wrong("no roots")) };
-    roots.iter().map(|root| if let Ipld::Link(cid) = root { Ok(*cid) } else { Err(wrong("a root is no link")) }).collect()
+    roots
+        .iter()
+        .map(|root| if let Ipld::Link(cid) = root { Ok(*cid) } else { Err(wrong("a root is no link")) })
+        .collect()
 }
 
 #[cfg(test)]

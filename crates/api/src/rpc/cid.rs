@@ -57,14 +57,22 @@ pub(super) async fn format(call: Call) -> Result<Response, RpcError> {
         format: call.option(&["f", "format"]).unwrap_or("%s").to_owned(),
         version,
         codec,
-        base: call.option(&["b", "multibase", "base"]).filter(|name| !name.is_empty()).map(base_of).transpose()?,
+        base: call
+            .option(&["b", "multibase", "base"])
+            .filter(|name| !name.is_empty())
+            .map(base_of)
+            .transpose()?,
     };
     convert(&call, wanted).await
 }
 
 pub(super) async fn base32(call: Call) -> Result<Response, RpcError> {
-    let wanted =
-        Wanted { format: "%s".into(), version: Some(Version::V1), codec: None, base: Some(Base::Base32Lower) };
+    let wanted = Wanted {
+        format: "%s".into(),
+        version: Some(Version::V1),
+        codec: None,
+        base: Some(Base::Base32Lower),
+    };
     convert(&call, wanted).await
 }
 
@@ -88,12 +96,14 @@ impl Wanted {
         let codec = self.codec.unwrap_or(cid.codec());
         // Another codec or another base can only be said in version 1.
         let is_base58 = self.base.is_none_or(|base| base == Base::Base58Btc);
-        let version = self.version.unwrap_or(if codec != DAG_PB || !is_base58 { Version::V1 } else { cid.version() });
+        let version =
+            self.version.unwrap_or(if codec != DAG_PB || !is_base58 { Version::V1 } else { cid.version() });
         let cid = Cid::new(version, codec, *cid.hash()).map_err(|error| RpcError::new(error.to_string()))?;
         let base = match (self.base, version) {
             (Some(base), _) => base,
+            (None, Version::V0) => Base::Base58Btc,
             // What came in version 0 goes out in base58btc unless something else is asked for.
-            (None, _) => written,
+            (None, Version::V1) => written,
         };
         if version == Version::V0 && base != Base::Base58Btc {
             return Err(RpcError::new("invalid base: CIDv0 is only written in base58btc"));
@@ -189,7 +199,10 @@ pub(super) async fn bases(call: Call) -> Result<Response, RpcError> {
     let all: Vec<_> = BASES
         .iter()
         // Identity has no printable letter: Kubo gives it none.
-        .map(|(name, base)| CodeAndName { code: if *name == "identity" { 0 } else { u64::from(u32::from(base.code())) }, name })
+        .map(|(name, base)| CodeAndName {
+            code: if *name == "identity" { 0 } else { u64::from(u32::from(base.code())) },
+            name,
+        })
         .collect();
     answer::json(&all)
 }
@@ -269,12 +282,17 @@ mod tests {
         let v1 = "bafybeiemxf5abjwjbikoz4mc3a3dla6ual3jsgpdr4cjr3oz3evfyavhwq";
         let write = |text: &str, format: &str, version, base: Option<&str>| {
             let base = base.map(|base| base_of(base).unwrap());
-            Wanted { format: format.into(), version, codec: None, base }.write(text).map_err(|e| e.message().to_owned())
+            Wanted { format: format.into(), version, codec: None, base }
+                .write(text)
+                .map_err(|e| e.message().to_owned())
         };
         assert_eq!(write(v0, "%s", None, None).unwrap(), v0);
         assert_eq!(write(v0, "%s", Some(Version::V1), Some("b")).unwrap(), v1);
         assert_eq!(write(v1, "%s", Some(Version::V0), Some("base58btc")).unwrap(), v0);
-        assert_eq!(write(v0, "%P %b %B %V %C", None, None).unwrap(), "cidv0-dag-pb-sha2-256-32 base58btc z 0 112");
+        assert_eq!(
+            write(v0, "%P %b %B %V %C", None, None).unwrap(),
+            "cidv0-dag-pb-sha2-256-32 base58btc z 0 112"
+        );
         assert_eq!(
             write(v0, "%s", Some(Version::V1), Some("base36")).unwrap(),
             "k2jmtxuvdkukgbdnrvg2koek803yuj4y2uymmm2li26tz1ccjld4f3jo"

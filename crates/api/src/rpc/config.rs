@@ -26,7 +26,10 @@ struct Entry {
     value: Value,
 }
 
-pub(super) async fn entry(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn entry(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(2)?;
     let key = call.arg(0, "key")?.to_owned();
     let is_bool = call.flag(&["bool"], false)?;
@@ -36,11 +39,17 @@ pub(super) async fn entry(extract::State(state): extract::State<State>, call: Ca
         Some(text) if is_bool => Some(Value::Bool(match text.as_str() {
             "true" => true,
             "false" => false,
-            other => return Err(RpcError::new(format!("{key} was not changed: {other:?} is neither true nor false"))),
+            other => {
+                return Err(RpcError::new(format!(
+                    "{key} was not changed: {other:?} is neither true nor false"
+                )));
+            }
         })),
         Some(text) if is_json => {
             let parsed = serde_json::from_str(text);
-            Some(parsed.map_err(|error| RpcError::new(format!("{key} was not changed: failed to unmarshal json. {error}")))?)
+            Some(parsed.map_err(|error| {
+                RpcError::new(format!("{key} was not changed: failed to unmarshal json. {error}"))
+            })?)
         }
         Some(text) => Some(Value::String(text.clone())),
     };
@@ -55,17 +64,24 @@ pub(super) async fn entry(extract::State(state): extract::State<State>, call: Ca
     .await
 }
 
-pub(super) async fn show(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn show(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     answer::value(&call, move || Ok(state.parts().settings.show()?)).await
 }
 
-pub(super) async fn replace(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn replace(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     let mut parts = call.multipart("file")?;
     answer::blocking(&call, move || {
         parts.next_part()?.ok_or_else(|| RpcError::client("file argument 'file' is required"))?;
-        let all = serde_json::from_slice(&parts.whole(CONFIG_BYTES_MAX)?)
-            .map_err(|error| RpcError::new(format!("failed to decode file as config: {error}; nothing was changed")))?;
+        let all = serde_json::from_slice(&parts.whole(CONFIG_BYTES_MAX)?).map_err(|error| {
+            RpcError::new(format!("failed to decode file as config: {error}; nothing was changed"))
+        })?;
         Ok(state.parts().settings.replace(all)?)
     })
     .await?;
@@ -79,7 +95,10 @@ struct Applied {
     new_cfg: Value,
 }
 
-pub(super) async fn apply(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn apply(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let name = call.arg(0, "profile")?.to_owned();
     let dry_run = call.flag(&["dry-run"], false)?;

@@ -4,8 +4,8 @@ use axum::extract;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use cid::Cid;
-use hpips_client::BlockGetter;
 use hpips_client::export::walk;
+use hpips_client::{BlockGetter, GzipLevel, Packing, pack};
 use hpips_dag::{DirectoryReader, FileReader, Kind, inspect};
 use serde::Serialize;
 
@@ -15,7 +15,6 @@ use super::call::Call;
 use super::error::RpcError;
 use super::resolve::{Place, locate};
 use super::state::State;
-use super::tar;
 
 async fn places(state: &State, call: &Call, args: &[String]) -> Result<Vec<Place>, RpcError> {
     let mut places = Vec::new();
@@ -25,7 +24,10 @@ async fn places(state: &State, call: &Call, args: &[String]) -> Result<Vec<Place
     Ok(places)
 }
 
-pub(super) async fn cat(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn cat(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let offset = call.position(&["offset", "o"])?.unwrap_or(0);
     let length = call.position(&["length", "l"])?;
     let places = places(&state, &call, call.some_args("ipfs-path")?).await?;
@@ -87,7 +89,10 @@ fn file_bytes(cid: &Cid, blocks: &dyn BlockGetter) -> Result<(u64, Option<String
     }
 }
 
-pub(super) async fn get(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let archive = call.flag(&["archive", "a"], false)?;
     let compress = call.flag(&["compress", "C"], false)?;
@@ -95,15 +100,17 @@ pub(super) async fn get(extract::State(state): extract::State<State>, call: Call
     if !(-1..=9).contains(&level) {
         return Err(RpcError::new("compression level must be between 1 and 9"));
     }
-    if compress {
-        return Err(RpcError::new("compression is not done here: ask for the archive and compress it, as with gzip"));
-    }
+    let level = u8::try_from(level).ok().and_then(GzipLevel::new).unwrap_or_default();
+    let (packing, form) = match (compress, archive) {
+        (false, _) => (Packing::Tar, Form::Tar),
+        (true, true) => (Packing::GzipTar(level), Form::Gzip),
+        (true, false) => (Packing::Gzip(level), Form::Gzip),
+    };
     let place = locate(&state, &call, call.arg(0, "ipfs-path")?).await?;
-    let _ = archive;
-    answer::stream(&call, Form::Tar, move |sink| {
+    answer::stream(&call, form, move |sink| {
         let cid = place.whole()?;
         let name = place.path.segments.last().cloned().unwrap_or_else(|| place.path.root.to_string());
-        tar::write(cid, &name, &sink.guard(&*place.blocks), &mut |part| sink.bytes(part))
+        pack(cid, &name, &sink.guard(&*place.blocks), packing, &mut |part| sink.bytes(part))
     })
     .await
 }
@@ -174,7 +181,10 @@ impl Look {
     }
 }
 
-pub(super) async fn list(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let look = Look {
         resolve_type: call.flag(&["resolve-type"], true)?,
         size: call.flag(&["size"], true)?,
@@ -247,7 +257,6 @@ fn entries(
         _ => Ok(()),
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -26,7 +26,10 @@ use super::state::State;
 /// Blocks of a CAR are stored in batches of so many bytes: each costs a sync.
 const BATCH_BYTES: usize = 16 << 20;
 
-pub(super) async fn get(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn get(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let codec = codec_of(call.option(&["output-codec"]).unwrap_or("dag-json"))?;
     let place = locate(&state, &call, call.arg(0, "ref")?).await?;
@@ -45,7 +48,10 @@ struct Put {
     cid: LinkView,
 }
 
-pub(super) async fn put(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn put(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     let input = codec_of(call.option(&["input-codec"]).unwrap_or("dag-json"))?;
     let store_codec = call.option(&["store-codec"]).map_or(Ok(DAG_CBOR), codec_of)?;
     let hash = call.option(&["hash"]).unwrap_or("sha2-256").to_owned();
@@ -84,7 +90,10 @@ struct Resolved {
     rem_path: String,
 }
 
-pub(super) async fn resolve(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn resolve(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let form = call.cid_form()?;
     let place = locate(&state, &call, call.arg(0, "ref")?).await?;
@@ -119,7 +128,10 @@ struct OneStat {
     num_blocks: u64,
 }
 
-pub(super) async fn stat(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn stat(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.flag(&["progress", "p"], true)?;
     let form = call.cid_form()?;
     let mut places = Vec::new();
@@ -159,7 +171,10 @@ pub(super) async fn stat(extract::State(state): extract::State<State>, call: Cal
     .await
 }
 
-pub(super) async fn export(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn export(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let local_only = call.flag(&["local-only"], false)?;
     let place = locate(&state, &call, call.arg(0, "root")?).await?;
@@ -210,7 +225,10 @@ struct Stats {
     block_bytes_count: u64,
 }
 
-pub(super) async fn import(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn import(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     let local_only = call.flag(&["local-only"], false)?;
     let pin_roots = call.maybe_flag(&["pin-roots"])?.unwrap_or(!local_only);
     let silent = call.flag(&["silent"], false)?;
@@ -261,4 +279,3 @@ pub(super) async fn import(extract::State(state): extract::State<State>, mut cal
     })
     .await
 }
-

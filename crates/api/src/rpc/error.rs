@@ -1,8 +1,8 @@
 //! What a failed command answers.
 
+use axum::Json;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use axum::Json;
 use cid::Cid;
 use hpips_client::GetBlockError;
 use serde::Serialize;

@@ -6,8 +6,8 @@ use bytes::Bytes;
 use cid::Cid;
 use cid::multibase::Base;
 use hpips_dag::{PbNode, decode_pb};
-use hpips_types::content::{DAG_CBOR, DAG_PB, LIBP2P_KEY, RAW};
 pub(crate) use hpips_types::content::DAG_JSON;
+use hpips_types::content::{DAG_CBOR, DAG_PB, LIBP2P_KEY, RAW};
 use ipld_core::ipld::Ipld;
 use serde_json::{Map, Number, Value};
 
@@ -44,7 +44,10 @@ pub(crate) fn codec_of(name: &str) -> Result<u64, RpcError> {
 /// Reads a block of a codec.
 pub(crate) fn decode(codec: u64, block: &Bytes) -> Result<Ipld, RpcError> {
     if block.len() > DOCUMENT_BYTES_MAX {
-        return Err(RpcError::new(format!("a document of {} bytes, {DOCUMENT_BYTES_MAX} are read", block.len())));
+        return Err(RpcError::new(format!(
+            "a document of {} bytes, {DOCUMENT_BYTES_MAX} are read",
+            block.len()
+        )));
     }
     match codec {
         RAW => Ok(Ipld::Bytes(block.to_vec())),
@@ -90,7 +93,8 @@ fn of_pb(node: PbNode) -> Ipld {
             ("Tsize".to_owned(), Ipld::Integer(link.tsize.into())),
         ]))
     };
-    let mut map = BTreeMap::from([("Links".to_owned(), Ipld::List(node.links.into_iter().map(link).collect()))]);
+    let mut map =
+        BTreeMap::from([("Links".to_owned(), Ipld::List(node.links.into_iter().map(link).collect()))]);
     if let Some(data) = node.data {
         map.insert("Data".to_owned(), Ipld::Bytes(data.to_vec()));
     }
@@ -154,7 +158,9 @@ fn of_json(value: Value, depth: usize) -> Result<Ipld, RpcError> {
             Ipld::List(values.into_iter().map(|value| of_json(value, depth)).collect::<Result<_, _>>()?)
         }
         Value::Object(map) => Ipld::Map(
-            map.into_iter().map(|(name, value)| Ok((name, of_json(value, depth)?))).collect::<Result<_, RpcError>>()?,
+            map.into_iter()
+                .map(|(name, value)| Ok((name, of_json(value, depth)?)))
+                .collect::<Result<_, RpcError>>()?,
         ),
         scalar => scalar_of_json(scalar)?,
     })
@@ -195,7 +201,8 @@ fn to_json(document: &Ipld) -> Result<Value, RpcError> {
         Ipld::Null => Value::Null,
         Ipld::Bool(value) => Value::Bool(*value),
         Ipld::Integer(value) => {
-            let number = i64::try_from(*value).map(Number::from).or_else(|_| u64::try_from(*value).map(Number::from));
+            let number =
+                i64::try_from(*value).map(Number::from).or_else(|_| u64::try_from(*value).map(Number::from));
             Value::Number(number.map_err(|_| RpcError::new("an integer of more than 64 bits"))?)
         }
         Ipld::Float(value) => {
@@ -209,7 +216,9 @@ fn to_json(document: &Ipld) -> Result<Value, RpcError> {
         Ipld::Link(cid) => slash(Value::String(cid.to_string())),
         Ipld::List(values) => Value::Array(values.iter().map(to_json).collect::<Result<_, _>>()?),
         Ipld::Map(map) => Value::Object(
-            map.iter().map(|(name, value)| Ok((name.clone(), to_json(value)?))).collect::<Result<_, RpcError>>()?,
+            map.iter()
+                .map(|(name, value)| Ok((name.clone(), to_json(value)?)))
+                .collect::<Result<_, RpcError>>()?,
         ),
     })
 }

@@ -84,7 +84,10 @@ fn multihash_of(peer_id: &str) -> Result<Multihash<64>, RpcError> {
     Multihash::from_bytes(&bytes).map_err(|error| RpcError::of(&error))
 }
 
-pub(super) async fn generate(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn generate(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let writing = Writing::of(&call)?;
     match call.option(&["type", "t"]).unwrap_or("ed25519") {
@@ -99,7 +102,10 @@ fn own_name(name: &str, action: &'static str) -> Result<String, RpcError> {
     if name == "self" { Err(KeyError::Own(action).into()) } else { Ok(name.to_owned()) }
 }
 
-pub(super) async fn list(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let writing = Writing::of(&call)?;
     answer::value(&call, move || {
@@ -109,7 +115,10 @@ pub(super) async fn list(extract::State(state): extract::State<State>, call: Cal
     .await
 }
 
-pub(super) async fn rename(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn rename(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(2)?;
     let writing = Writing::of(&call)?;
     let force = call.flag(&["force", "f"], false)?;
@@ -123,7 +132,10 @@ pub(super) async fn rename(extract::State(state): extract::State<State>, call: C
     .await
 }
 
-pub(super) async fn remove(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn remove(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let writing = Writing::of(&call)?;
     let names: Vec<String> =
         call.some_args("name")?.iter().map(|name| own_name(name, "remove")).collect::<Result<_, _>>()?;
@@ -140,13 +152,17 @@ pub(super) async fn remove(extract::State(state): extract::State<State>, call: C
     .await
 }
 
-pub(super) async fn export(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn export(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let is_pem = is_pem(&call)?;
     let name = own_name(call.arg(0, "name")?, "export")?;
     answer::stream(&call, Form::Raw, move |sink| {
         let keys = &state.parts().keys;
-        let key = keys.list()?.into_iter().find(|key| key.name == name).ok_or(KeyError::Missing(name.clone()))?;
+        let key =
+            keys.list()?.into_iter().find(|key| key.name == name).ok_or(KeyError::Missing(name.clone()))?;
         let seed = keys.seed(&name)?;
         let text = if is_pem {
             pem(&seed)
@@ -181,7 +197,10 @@ fn pem(seed: &Zeroizing<[u8; 32]>) -> Zeroizing<Vec<u8>> {
     Zeroizing::new([PEM_BEGIN, "\n", &text, "\n", PEM_END, "\n"].concat().into_bytes())
 }
 
-pub(super) async fn import(extract::State(state): extract::State<State>, mut call: Call) -> Result<Response, RpcError> {
+pub(super) async fn import(
+    extract::State(state): extract::State<State>,
+    mut call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let writing = Writing::of(&call)?;
     let is_pem = is_pem(&call)?;
@@ -211,7 +230,8 @@ fn seed_of_pem(text: &[u8]) -> Result<Zeroizing<[u8; 32]>, RpcError> {
     let (_, rest) = text.split_once(PEM_BEGIN).ok_or_else(|| malformed("not PEM of a private key"))?;
     let (body, _) = rest.split_once(PEM_END).ok_or_else(|| malformed("PEM without an end"))?;
     let body = Zeroizing::new(body.chars().filter(|c| !c.is_whitespace()).collect::<String>());
-    let der = Zeroizing::new(Base::Base64Pad.decode(&body[..]).map_err(|_| malformed("PEM that is no base64"))?);
+    let der =
+        Zeroizing::new(Base::Base64Pad.decode(&body[..]).map_err(|_| malformed("PEM that is no base64"))?);
     seed_of(der.strip_prefix(PKCS8).ok_or_else(|| malformed("PKCS #8 of another kind of key"))?)
 }
 

@@ -26,6 +26,7 @@ mod config;
 mod content;
 mod dag;
 mod error;
+mod files;
 mod ipld;
 mod key;
 mod multipart;
@@ -36,7 +37,6 @@ mod refs;
 mod repo;
 mod resolve;
 mod state;
-mod tar;
 
 #[cfg(test)]
 mod tests;
@@ -72,6 +72,16 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("dag/resolve", post(dag::resolve)),
         ("dag/stat", post(dag::stat)),
         ("file/ls", post(content::list)),
+        ("files/chcid", post(files::change_cid)),
+        ("files/cp", post(files::copy)),
+        ("files/flush", post(files::flush)),
+        ("files/ls", post(files::list)),
+        ("files/mkdir", post(files::mkdir)),
+        ("files/mv", post(files::rename)),
+        ("files/read", post(files::read)),
+        ("files/rm", post(files::remove)),
+        ("files/stat", post(files::stat)),
+        ("files/write", post(files::write)),
         ("filestore/dups", post(repo::filestore_duplicates)),
         ("filestore/ls", post(repo::filestore_list)),
         ("filestore/verify", post(repo::filestore_verify)),

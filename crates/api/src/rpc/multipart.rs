@@ -306,7 +306,10 @@ mod tests {
             assert_eq!(parts.len(), 2);
             let (first, content) = &parts[0];
             assert_eq!((first.field.as_str(), first.file_name.as_str()), ("a;b", "d/e f"));
-            assert_eq!((first.media.as_str(), first.header("abspath")), ("application/x-directory", Some("/x")));
+            assert_eq!(
+                (first.media.as_str(), first.header("abspath")),
+                ("application/x-directory", Some("/x"))
+            );
             assert!(content.is_empty());
             assert_eq!((parts[1].0.field.as_str(), parts[1].1.as_slice()), ("file", &b"line\r\n--X"[..]));
         }

@@ -65,16 +65,22 @@ struct Identity {
     account: Option<String>,
 }
 
-pub(super) async fn id(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn id(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let parts = state.parts();
     if let Some(other) = call.args().first().filter(|other| **other != parts.identity.peer_id) {
-        return Err(RpcError::new(format!("only this node's own identity is known here, not that of {other}")));
+        return Err(RpcError::new(format!(
+            "only this node's own identity is known here, not that of {other}"
+        )));
     }
     let id = match call.option(&["peerid-base"]) {
         None | Some("" | "b58mh") => parts.identity.peer_id.clone(),
         Some(name) => {
-            let bytes = Base::Base58Btc.decode(&parts.identity.peer_id).map_err(|error| RpcError::of(&error))?;
+            let bytes =
+                Base::Base58Btc.decode(&parts.identity.peer_id).map_err(|error| RpcError::of(&error))?;
             let hash = Multihash::from_bytes(&bytes).map_err(|error| RpcError::of(&error))?;
             write_cid(&Cid::new_v1(LIBP2P_KEY, hash), base_of(name)?)
         }
@@ -126,7 +132,10 @@ pub(super) async fn commands(call: Call) -> Result<Response, RpcError> {
     answer::json(&root)
 }
 
-pub(super) async fn shutdown(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn shutdown(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     state.online()?.host.shut_down();
     Ok(answer::nothing())
@@ -139,7 +148,10 @@ struct Peers<T> {
 }
 
 /// The peers that the configuration names.
-pub(super) async fn bootstrap(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn bootstrap(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     answer::value(&call, move || {
         let peers = state.parts().settings.get("Bootstrap")?;
@@ -162,7 +174,10 @@ struct Peer {
     identify: BTreeMap<String, String>,
 }
 
-pub(super) async fn peers(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn peers(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let connected = state.online()?.net.connected();
     let peers = connected.iter().filter_map(peer_of).map(|peer| Peer {
@@ -184,7 +199,10 @@ struct Strings {
 }
 
 /// Connects and stays connected.
-pub(super) async fn connect(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn connect(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let online = state.online()?;
     let args = call.some_args("address")?;
     if args.len() > ADDRESSES_MAX {
@@ -192,7 +210,9 @@ pub(super) async fn connect(extract::State(state): extract::State<State>, call: 
     }
     let mut wanted = Vec::new();
     for text in args {
-        let wrong = || RpcError::client(format!("invalid peer address {text:?}: a multiaddress that ends in /p2p/NAME"));
+        let wrong = || {
+            RpcError::client(format!("invalid peer address {text:?}: a multiaddress that ends in /p2p/NAME"))
+        };
         let address: Multiaddr = text.parse().map_err(|_| wrong())?;
         let (peer, address) = split_peer(&address).ok_or_else(wrong)?;
         wanted.push((account_of(&peer).ok_or_else(wrong)?, peer, address));
@@ -201,7 +221,11 @@ pub(super) async fn connect(extract::State(state): extract::State<State>, call: 
     for (account, peer, address) in wanted {
         let connected = async {
             online.net.keep(account, vec![address]).await;
-            online.net.connect(account).await.map_err(|error| RpcError::new(format!("connect {peer} failure: {error}")))
+            online
+                .net
+                .connect(account)
+                .await
+                .map_err(|error| RpcError::new(format!("connect {peer} failure: {error}")))
         };
         answer::in_time(&call, connected).await?;
         strings.push(format!("connect {peer} success"));
@@ -216,14 +240,20 @@ struct Addresses {
 }
 
 /// Peers that are connected; their addresses are not told apart here.
-pub(super) async fn addresses(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn addresses(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let connected = state.online()?.net.connected();
     let addrs = connected.iter().filter_map(peer_of).map(|peer| (peer.to_string(), Vec::new())).collect();
     answer::json(&Addresses { addrs })
 }
 
-pub(super) async fn listening(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn listening(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let net = &state.online()?.net;
     let with_id = call.flag(&["id"], false)?;
@@ -240,7 +270,10 @@ struct Bandwidth {
 }
 
 /// Bytes of blocks exchanged since the node started; rates are not kept.
-pub(super) async fn bandwidth(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn bandwidth(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let stats = state.online()?.net.bitswap_stats();
     answer::json(&Bandwidth {

@@ -75,7 +75,11 @@ mod tests {
             (String::new(), None),
         ] {
             let found = IpfsPath::parse(&text).ok().map(|path| path.segments);
-            assert_eq!(found, segments.map(|names| names.iter().map(ToString::to_string).collect()), "{text}");
+            assert_eq!(
+                found,
+                segments.map(|names| names.iter().map(ToString::to_string).collect()),
+                "{text}"
+            );
         }
     }
 }

@@ -59,7 +59,10 @@ fn name_of(call: &Call) -> Result<String, RpcError> {
     Ok(name.to_owned())
 }
 
-pub(super) async fn add(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn add(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let recursive = call.flag(&["recursive", "r"], true)?;
     let progress = call.flag(&["progress"], false)?;
     let name = name_of(&call)?;
@@ -154,7 +157,10 @@ impl BlockGetter for Present<'_> {
     }
 }
 
-pub(super) async fn remove(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn remove(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.flag(&["recursive", "r"], true)?;
     let form = call.cid_form()?;
     let places = places(&state, &call).await?;
@@ -173,7 +179,10 @@ pub(super) async fn remove(extract::State(state): extract::State<State>, call: C
     .await
 }
 
-pub(super) async fn update(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn update(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(2)?;
     let keep = if call.flag(&["unpin"], true)? { OldPin::Remove } else { OldPin::Keep };
     let form = call.cid_form()?;
@@ -224,7 +233,10 @@ enum Which {
     Indirect,
 }
 
-pub(super) async fn list(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn list(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let which = match call.option(&["type", "t"]).unwrap_or("all") {
         "all" => Which::All,
         "direct" => Which::Direct,
@@ -295,7 +307,11 @@ fn every_pin(store: &Store, which: Which, sink: &Sink, take: &mut Take<'_>) -> R
     store.for_each_indirect(|cid, _| {
         sink.check()?;
         // What is pinned directly as well was named above.
-        if pins.iter().any(|pin| pin.cid.hash() == cid.hash()) { Ok(()) } else { take(cid, "indirect".to_owned(), "") }
+        if pins.iter().any(|pin| pin.cid.hash() == cid.hash()) {
+            Ok(())
+        } else {
+            take(cid, "indirect".to_owned(), "")
+        }
     })
 }
 
@@ -307,7 +323,12 @@ fn kind_name(kind: PinKind) -> &'static str {
 }
 
 /// How a block is pinned, in Kubo's words.
-fn pin_of(store: &Store, cid: &Cid, which: Which, form: &CidForm) -> Result<Option<(String, String)>, RpcError> {
+fn pin_of(
+    store: &Store,
+    cid: &Cid,
+    which: Which,
+    form: &CidForm,
+) -> Result<Option<(String, String)>, RpcError> {
     if let Some(Pin { kind, name, .. }) = store.pin_of(cid) {
         let wanted = match which {
             Which::All => true,
@@ -323,7 +344,9 @@ fn pin_of(store: &Store, cid: &Cid, which: Which, form: &CidForm) -> Result<Opti
         return Ok(None);
     }
     let kept = store.kept_by(&[*cid]).into_iter().next().flatten();
-    Ok(kept.filter(|kept| matches!(kept, KeptBy::Indirect(_))).map(|kept| (reason(&kept, form), String::new())))
+    Ok(kept
+        .filter(|kept| matches!(kept, KeptBy::Indirect(_)))
+        .map(|kept| (reason(&kept, form), String::new())))
 }
 
 /// Why a block must stay, in Kubo's words.
@@ -358,13 +381,18 @@ struct BadNode {
 impl BadNode {
     fn of(bad: &BadBlock, form: &CidForm) -> Self {
         match bad {
-            BadBlock::Missing(cid) => Self { cid: form.text(cid), err: format!("ipld: could not find {cid}") },
+            BadBlock::Missing(cid) => {
+                Self { cid: form.text(cid), err: format!("ipld: could not find {cid}") }
+            }
             BadBlock::Damaged(cid) => Self { cid: form.text(cid), err: "block is damaged".to_owned() },
         }
     }
 }
 
-pub(super) async fn verify(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn verify(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let verbose = call.flag(&["verbose", "v"], false)?;
     let quiet = call.flag(&["quiet", "q"], false)?;

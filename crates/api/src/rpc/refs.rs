@@ -59,7 +59,8 @@ pub(crate) fn links(cid: &Cid, block: &bytes::Bytes) -> Result<Vec<Cid>, RpcErro
 fn feed(walk: &mut DepthFirst, cid: &Cid, block: &bytes::Bytes) -> Result<(), RpcError> {
     match walk.feed(cid, block) {
         Err(hpips_dag::EnumerateError::Decode {
-            source: hpips_dag::DecodeError::UnsupportedCodec { .. }, ..
+            source: hpips_dag::DecodeError::UnsupportedCodec { .. },
+            ..
         }) => {
             // Pushed in reverse, so that the first link is next.
             links(cid, block)?.into_iter().rev().for_each(|link| walk.push_root(link));
@@ -84,7 +85,10 @@ struct Listing {
     form: CidForm,
 }
 
-pub(super) async fn refs(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn refs(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let recursive = call.flag(&["recursive", "r"], false)?;
     let depth = call.number::<i64>(&["max-depth"])?.unwrap_or(-1);
     let edges = call.flag(&["edges", "e"], false)?;
@@ -172,7 +176,10 @@ impl Listing {
     }
 }
 
-pub(super) async fn local(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn local(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let form = call.cid_form()?;
     let store = state.store();

@@ -29,7 +29,10 @@ struct Stat {
     version: Option<String>,
 }
 
-pub(super) async fn stat(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn stat(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let size_only = call.flag(&["size-only"], false)?;
     answer::value(&call, move || {
@@ -77,7 +80,9 @@ struct Message {
 pub(super) async fn migrate(call: Call) -> Result<Response, RpcError> {
     call.at_most(0)?;
     if let Some(to) = call.option(&["to"]).filter(|to| !to.is_empty() && *to != REPO_VERSION) {
-        return Err(RpcError::new(format!("no migration to version {to}: this program knows version {REPO_VERSION}")));
+        return Err(RpcError::new(format!(
+            "no migration to version {to}: this program knows version {REPO_VERSION}"
+        )));
     }
     answer::json(&Message { msg: format!("the repo has version {REPO_VERSION}, nothing to do"), progress: 0 })
 }
@@ -88,7 +93,10 @@ struct Collected {
     key: LinkView,
 }
 
-pub(super) async fn collect(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn collect(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let silent = call.flag(&["silent"], false)?;
     call.flag(&["quiet", "q"], false)?;
@@ -110,11 +118,16 @@ pub(super) async fn collect(extract::State(state): extract::State<State>, call: 
     .await
 }
 
-pub(super) async fn verify(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn verify(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let drop = call.flag(&["drop"], false)?;
     if call.flag(&["heal"], false)? {
-        return Err(RpcError::new("healing is not done here: a damaged block is forgotten and fetched again when it is read"));
+        return Err(RpcError::new(
+            "healing is not done here: a damaged block is forgotten and fetched again when it is read",
+        ));
     }
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {
@@ -183,7 +196,10 @@ impl Lent {
 }
 
 /// Blocks that users' files hold, all or those asked for.
-pub(super) async fn filestore_list(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn filestore_list(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let cids = cids(&call)?;
     call.flag(&["file-order"], false)?;
     answer::stream(&call, Form::Json, move |sink| {
@@ -207,7 +223,10 @@ pub(super) async fn filestore_list(extract::State(state): extract::State<State>,
 }
 
 /// The same, read and checked.
-pub(super) async fn filestore_verify(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn filestore_verify(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     let cids = cids(&call)?;
     call.flag(&["file-order"], false)?;
     answer::stream(&call, Form::Json, move |sink| {
@@ -242,7 +261,10 @@ struct Duplicate {
 }
 
 /// Blocks that lie in the store although a user's file holds them.
-pub(super) async fn filestore_duplicates(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn filestore_duplicates(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(0)?;
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {

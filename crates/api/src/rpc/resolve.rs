@@ -47,7 +47,10 @@ impl Place {
         if found.remainder.is_empty() {
             return Ok(found.cid);
         }
-        Err(RpcError::new(format!("path {:?} names a value within {}, not a block", self.path.text, found.cid)))
+        Err(RpcError::new(format!(
+            "path {:?} names a value within {}, not a block",
+            self.path.text, found.cid
+        )))
     }
 }
 
@@ -97,7 +100,9 @@ fn unixfs(cid: Cid, rest: &[String], blocks: &dyn BlockGetter) -> Result<Option<
             Step::Need(needed) => match walk.feed(blocks.get(&needed)?) {
                 Ok(()) => {}
                 Err(WalkError::NotADirectory { cid: at }) if at == cid => return Ok(None),
-                Err(WalkError::NotFound { .. }) if rest[0] == "Links" || rest[0] == "Data" => return Ok(None),
+                Err(WalkError::NotFound { .. }) if rest[0] == "Links" || rest[0] == "Data" => {
+                    return Ok(None);
+                }
                 Err(error) => return Err(drive(error)),
             },
         }
@@ -133,7 +138,10 @@ struct Resolved {
     path: String,
 }
 
-pub(super) async fn resolve(extract::State(state): extract::State<State>, call: Call) -> Result<Response, RpcError> {
+pub(super) async fn resolve(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let form = call.cid_form()?;
     call.flag(&["recursive", "r"], true)?;

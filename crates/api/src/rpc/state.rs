@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use cid::Cid;
 use hpips_client::blocks::Local;
-use hpips_client::{BlockGetter, FetchOptions, NetBlocks};
+use hpips_client::{BlockGetter, FetchOptions, Files, NetBlocks};
+use hpips_dag::Profile;
 use hpips_net::Net;
 use hpips_store::Store;
 use serde_json::Value;
@@ -196,30 +197,43 @@ pub struct Parts {
 
 impl std::fmt::Debug for Parts {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Parts").field("repo", &self.repo).field("online", &self.online).finish_non_exhaustive()
+        f.debug_struct("Parts")
+            .field("repo", &self.repo)
+            .field("online", &self.online)
+            .finish_non_exhaustive()
     }
 }
 
 /// What the commands act on; clones share it.
 #[derive(Clone, Debug)]
-pub struct State(Arc<Parts>);
+pub struct State {
+    parts: Arc<Parts>,
+    files: Arc<Files>,
+}
 
 impl State {
     /// A state of these parts.
     pub fn new(parts: Parts) -> Self {
-        Self(Arc::new(parts))
+        let blocks = Arc::new(Local(parts.store.clone()));
+        let files = Files::new(parts.store.clone(), blocks, Profile::default());
+        Self { parts: Arc::new(parts), files: Arc::new(files) }
+    }
+
+    /// The mutable files.
+    pub(super) fn files(&self) -> &Files {
+        &self.files
     }
 
     pub(super) fn parts(&self) -> &Parts {
-        &self.0
+        &self.parts
     }
 
     pub(super) fn store(&self) -> Store {
-        self.0.store.clone()
+        self.parts.store.clone()
     }
 
     pub(super) fn online(&self) -> Result<&Online, RpcError> {
-        self.0.online.as_ref().ok_or_else(RpcError::offline)
+        self.parts.online.as_ref().ok_or_else(RpcError::offline)
     }
 
     /// The blocks that are here.
@@ -229,14 +243,14 @@ impl State {
 
     /// Blocks below a root, from the store and, unless the caller wants otherwise, from holders and peers.
     pub(super) async fn blocks(&self, root: &Cid, offline: bool) -> Result<Arc<dyn BlockGetter>, RpcError> {
-        let Some(online) = self.0.online.as_ref().filter(|_| !offline) else { return Ok(self.local()) };
+        let Some(online) = self.parts.online.as_ref().filter(|_| !offline) else { return Ok(self.local()) };
         let options = FetchOptions::default();
         Ok(match &online.network {
             Some(network) => {
                 let blocks = network.client.blocks(*root).await;
                 Arc::new(blocks.map_err(|error| RpcError::new(chain_text(&error)))?)
             }
-            None => Arc::new(NetBlocks::new(&online.net, &self.0.store, Vec::new(), options)),
+            None => Arc::new(NetBlocks::new(&online.net, &self.parts.store, Vec::new(), options)),
         })
     }
 }

@@ -179,8 +179,14 @@ async fn only_posts_to_known_commands_with_their_arguments() {
         ("block/get", "argument \"cid\" is required"),
         ("cat?arg=bogus", "invalid path \"bogus\""),
         ("cat?arg=/ipns/x", "/ipns"),
-        ("ls?arg=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e&size=maybe", "could not convert"),
-        ("block/get?arg=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e", "could not find bafkrei"),
+        (
+            "ls?arg=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e&size=maybe",
+            "could not convert",
+        ),
+        (
+            "block/get?arg=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e",
+            "could not find bafkrei",
+        ),
         ("swarm/peers", "online mode"),
         ("shutdown", "online mode"),
         ("add", "file argument 'path' is required"),
@@ -199,13 +205,21 @@ async fn a_tree_is_added_and_read_as_with_kubo() {
     assert_eq!(node.tree().await, TREE);
     let entries = node.call(&format!("ls?arg={TREE}")).await.value();
     let links = entries["Objects"][0]["Links"].as_array().unwrap();
-    let seen: Vec<_> = links.iter().map(|link| (link["Name"].clone(), link["Type"].clone(), link["Size"].clone())).collect();
+    let seen: Vec<_> =
+        links.iter().map(|link| (link["Name"].clone(), link["Type"].clone(), link["Size"].clone())).collect();
     assert_eq!(
         seen,
-        [(json!("a"), json!(2), json!(6)), (json!("d"), json!(1), json!(0)), (json!("l"), json!(4), json!(1))]
+        [
+            (json!("a"), json!(2), json!(6)),
+            (json!("d"), json!(1), json!(0)),
+            (json!("l"), json!(4), json!(1))
+        ]
     );
     assert_eq!(node.call(&format!("ls?arg={TREE}&stream=true")).await.values().len(), 3);
-    assert_eq!(node.call(&format!("cat?arg={TREE}/a&arg={TREE}/d/b&offset=2&length=5")).await.text(), "llo\nx");
+    assert_eq!(
+        node.call(&format!("cat?arg={TREE}/a&arg={TREE}/d/b&offset=2&length=5")).await.text(),
+        "llo\nx"
+    );
     assert_eq!(node.call(&format!("cat?arg={TREE}/l")).await.text(), "a");
     assert_eq!(node.call(&format!("cat?arg={TREE}")).await.message(), "this dag node is a directory");
     let missing = node.call(&format!("cat?arg={TREE}/nope")).await.message();
@@ -231,13 +245,19 @@ async fn pins_keep_and_what_nothing_keeps_is_collected() {
     let pins = node.call("pin/ls?type=recursive").await.value();
     assert_eq!(pins["Keys"][&root]["Type"], "recursive");
     let below = node.call(&format!("pin/ls?arg={root}/d")).await.value();
-    assert_eq!(below["Keys"].as_object().unwrap().values().next().unwrap()["Type"], format!("indirect through {root}"));
+    assert_eq!(
+        below["Keys"].as_object().unwrap().values().next().unwrap()["Type"],
+        format!("indirect through {root}")
+    );
     let refused = node.call(&format!("block/rm?arg={root}")).await.value();
     assert_eq!(refused["Error"], "pinned: recursive");
     assert_eq!(node.call("pin/verify?verbose=true").await.value()["Ok"], true);
     assert_eq!(node.call(&format!("pin/rm?arg={root}/a")).await.message(), "not pinned or pinned indirectly");
     assert_eq!(node.call("repo/gc").await.values().len(), 0);
-    assert_eq!(node.call(&format!("pin/add?arg={root}/d&name=d")).await.value()["Pins"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        node.call(&format!("pin/add?arg={root}/d&name=d")).await.value()["Pins"].as_array().unwrap().len(),
+        1
+    );
     assert_eq!(node.call(&format!("pin/rm?arg={root}")).await.value()["Pins"][0], root);
     assert_eq!(node.call("repo/gc").await.values().len(), 3);
     assert_eq!(node.call("refs/local").await.values().len(), 2);
@@ -251,7 +271,10 @@ async fn blocks_and_documents_and_cars() {
     let node = Node::new();
     let put = node.upload("block/put", &[("", "", b"hello world")]).await.value();
     assert_eq!(put["Key"], "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e");
-    assert_eq!(node.call(&format!("block/get?arg={}", put["Key"].as_str().unwrap())).await.text(), "hello world");
+    assert_eq!(
+        node.call(&format!("block/get?arg={}", put["Key"].as_str().unwrap())).await.text(),
+        "hello world"
+    );
     let put = node.upload("dag/put", &[("", "", b"{\"a\":{\"b\":1}}\n")]).await.value();
     // Kubo's CID of the same document.
     assert_eq!(put["Cid"]["/"], "bafyreiboeqgxflpn5fd4cz2lwnetxndpklej2keuhzlsdz55mgnj6f4uhu");
@@ -272,7 +295,9 @@ async fn blocks_and_documents_and_cars() {
     assert!(cut.message().contains("too early"), "{}", cut.message());
     let mut damaged = car.to_vec();
     *damaged.last_mut().unwrap() ^= 1;
-    assert!(other.upload("dag/import", &[("x.car", "", &damaged)]).await.message().contains("does not match"));
+    assert!(
+        other.upload("dag/import", &[("x.car", "", &damaged)]).await.message().contains("does not match")
+    );
 }
 
 #[tokio::test]
@@ -282,6 +307,8 @@ async fn hostile_names_are_refused() {
         assert_eq!(node.upload("add", &[(name, "", b"x")]).await.status, StatusCode::BAD_REQUEST, "{name}");
     }
     let twice = node.upload("add", &[("a", "", b"x"), ("a", "", b"y")]).await;
-    assert!(twice.late.unwrap_or_else(|| String::from_utf8_lossy(&twice.body).into_owned()).contains("twice"));
+    assert!(
+        twice.late.unwrap_or_else(|| String::from_utf8_lossy(&twice.body).into_owned()).contains("twice")
+    );
     assert_eq!(node.call("pin/ls").await.value()["Keys"], json!({}));
 }

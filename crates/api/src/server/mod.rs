@@ -90,7 +90,10 @@ impl Server {
             .merge(routes)
             .fallback(unknown)
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-            .layer(middleware::from_fn_with_state(guard::Guard { token, is_rpc_open: self.is_rpc_open }, guard::check));
+            .layer(middleware::from_fn_with_state(
+                guard::Guard { token, is_rpc_open: self.is_rpc_open },
+                guard::check,
+            ));
         axum::serve(self.listener, routes).with_graceful_shutdown(shutdown).await
     }
 }

@@ -124,8 +124,8 @@ struct Hash {
 impl Code {
     /// The character that marks a multibase, or a space where it cannot be printed.
     fn letter(&self) -> char {
-        let byte = u8::try_from(self.code).ok().filter(u8::is_ascii_graphic);
-        char::from(byte.unwrap_or(b' '))
+        let letter = u32::try_from(self.code).ok().and_then(char::from_u32);
+        letter.filter(|letter| !letter.is_control()).unwrap_or(' ')
     }
 }
 
@@ -147,7 +147,7 @@ impl Cid {
                     // By letter, the small one of each pair first.
                     bases.sort_by_key(|base| {
                         let letter = base.letter();
-                        (letter.to_ascii_lowercase(), letter.is_ascii_uppercase(), base.code)
+                        (!letter.is_ascii(), letter.to_ascii_lowercase(), letter.is_ascii_uppercase())
                     });
                     bases.iter().try_for_each(|base| {
                         let (letter, code, name) = (base.letter(), base.code, &base.name);

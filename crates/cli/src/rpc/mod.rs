@@ -154,6 +154,7 @@ impl Rpc {
                     header::HOST,
                     host.parse().map_err(|_| RpcError::Address { host: host.clone() })?,
                 );
+                headers.insert(header::TE, header::HeaderValue::from_static("trailers"));
                 headers.insert(header::CONNECTION, header::HeaderValue::from_static("close"));
                 if let Some(token) = token {
                     let bearer = format!("Bearer {token}").parse();

@@ -36,7 +36,9 @@ pub struct ImportOptions {
     pub filter: Filter,
     /// Whether directories without entries are left out (`--empty-dirs=false`).
     pub skip_empty_directories: bool,
-    /// Whether symbolic links are followed, not kept (`--dereference-symlinks`).
+    /// Whether a link that was named itself is followed, not kept (`--dereference-args`).
+    pub follow_named: bool,
+    /// Whether links below are followed, not kept (`--dereference-symlinks`).
     pub follow_links: bool,
     /// Whether permission bits are kept (`--preserve-mode`).
     pub preserve_mode: bool,
@@ -153,7 +155,7 @@ impl<F: FnMut(Added)> Listener for F {
 /// Imports a file, a symlink or a directory with all in it. Blocks go to `sink` in batches, children before
 /// parents. Files that `seen` knows unchanged are not read; what is read is remembered there.
 ///
-/// A path that is a symbolic link itself is followed; links below it are kept as links.
+/// Symbolic links are kept as links unless the options say otherwise.
 ///
 /// # Errors
 /// [`ImportError`]; names the path.

@@ -79,9 +79,11 @@ impl<'a, 'scope> Importer<'a, 'scope> {
         }
     }
 
-    /// Imports what was named. A link is followed here and nowhere else.
+    /// Imports what was named.
     pub(super) fn root(&mut self, path: &Path, name: String) -> Result<Node, ImportError> {
-        let metadata = fs::metadata(path).map_err(|source| read_error(path, source))?;
+        let follow = self.options.follow_named || self.options.follow_links;
+        let metadata = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
+        let metadata = metadata.map_err(|source| read_error(path, source))?;
         self.below = name.len() + 1;
         let node = self.entry(path, &metadata, name, 0)?;
         node.ok_or_else(|| read_error(path, io::ErrorKind::NotFound.into()))

@@ -428,3 +428,68 @@ fn a_damaged_branch_stops_collection() {
     assert!(matches!(stopped, Err(WriteError::Read(ReadError::Damaged { .. }))), "{stopped:?}");
     assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1));
 }
+
+#[test]
+fn threads_that_store_at_once_share_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Config::default()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    // Half of the blocks are everybody's.
+                    let blocks = vec![block(round, 500), block(1000 * (thread + 1) + round, 500)];
+                    store.put(blocks.clone()).unwrap();
+                    for (cid, bytes) in blocks {
+                        assert_eq!(store.get(&cid).unwrap(), Some(bytes), "durable when it returns");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(store.block_count().unwrap(), 20 + 8 * 20);
+    let report = store.verify().unwrap();
+    assert_eq!((report.sound_blocks, report.damaged), (180, vec![]));
+    let mut ingest = store.ingest().unwrap();
+    let built = |number| block(number, 700);
+    for number in 0..300 {
+        ingest.push([built(number)].map(|(cid, bytes)| hpips_dag::Block { cid, bytes }).into()).unwrap();
+    }
+    let hold = ingest.finish().unwrap();
+    store.collect(&[]).unwrap();
+    assert!((0..300).all(|number| store.has(&built(number).0).unwrap()), "leased until the pin");
+    drop(hold);
+    let large = hpips_dag::Block { cid: built(1).0, bytes: vec![0; BLOCK_BYTES_MAX + 1].into() };
+    let mut ingest = store.ingest().unwrap();
+    let refused = ingest.push(vec![large]).and_then(|()| ingest.finish().map(drop));
+    assert!(matches!(refused, Err(WriteError::TooLarge { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_pack_cut_at_any_byte_loses_what_is_behind_and_nothing_else() {
+    let (disk, store) = in_memory();
+    let blocks: Vec<_> = (0..4).map(|number| block(number, 40)).collect();
+    let mut ends = Vec::new();
+    for block in &blocks {
+        store.put(vec![block.clone()]).unwrap();
+        ends.push(store.stat().unwrap().bytes);
+    }
+    drop(store);
+    let path = Path::new("/store/packs/00000000.pack");
+    let mut whole = Vec::new();
+    disk.edit(path, |pack| whole = pack.clone());
+    for cut in (0..whole.len()).rev() {
+        let disk = MemoryDisk::new(1);
+        drop(open(&disk));
+        crate::layer::Layer::create(&disk, path).unwrap();
+        disk.edit(path, |pack| *pack = whole[..cut].to_vec());
+        let store = open(&disk);
+        for ((cid, bytes), end) in blocks.iter().zip(&ends) {
+            let expected = (*end <= cut as u64).then_some(bytes);
+            assert_eq!(store.get(cid).unwrap().as_ref(), expected, "cut at {cut}");
+        }
+        store.put(blocks.clone()).unwrap();
+        assert_eq!(store.verify().unwrap().sound_blocks, 4);
+    }
+}

@@ -4,29 +4,24 @@
 //! no node runs, else the node. What that way cannot do, and standard input while a node runs, is uploaded
 //! to the RPC, as Kubo's command line does it.
 
+mod here;
 mod lines;
 mod network;
 mod tree;
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 use hpips_api::{ApiClient, view};
-use hpips_client::import::{Added, ImportOptions, import, import_reader};
 use hpips_dag::Profile;
-use hpips_store::{PinKind, Store};
 use hpips_types::TokenAmount;
 use serde::Deserialize;
 
 use self::lines::{Line, Lines};
 use super::LONG;
-use super::source::{absolute, open_store};
+use super::source::absolute;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::rpc::{Call, Upload};
-
-/// Longest name of a pin, bytes.
-const PIN_NAME_BYTES_MAX: usize = 255;
 
 /// Add files or folders; print their CIDs.
 #[derive(Debug, clap::Args)]
@@ -63,6 +58,9 @@ pub(crate) struct Add {
     /// Take along names that begin with a dot.
     #[arg(short = 'H', long)]
     hidden: bool,
+    /// Read every file, also those that have not changed since they were added last.
+    #[arg(long)]
+    rehash: bool,
     /// Leave out what this rule of .gitignore matches; may be repeated.
     #[arg(long, value_name = "RULE")]
     ignore: Vec<String>,
@@ -187,7 +185,7 @@ impl Add {
                     self.store(context, node, &root)?;
                 }
             }
-            None => self.add_here(context, &mut lines)?,
+            None => here::add(&self, context, &mut lines)?,
             Some(node) => {
                 for path in &self.paths {
                     let root = self.add_by_node(context, node, path, &mut lines)?;
@@ -208,7 +206,11 @@ impl Add {
     /// Whether something is asked for that only the RPC does.
     fn is_uploaded(&self, by_node: bool) -> bool {
         let reads_stdin = self.paths.iter().any(|path| path.as_os_str() == "-");
-        (by_node && reads_stdin)
+        let only_by_rpc = self.to_files.is_some() || self.nocopy;
+        if !by_node || only_by_rpc {
+            return only_by_rpc;
+        }
+        reads_stdin
             || self.only_hash
             || self.wrap_with_directory
             || self.stdin_name.is_some()
@@ -219,7 +221,6 @@ impl Add {
             || self.dereference_symlinks
             || self.pin == Some(false)
             || self.pin_name.is_some()
-            || self.to_files.is_some()
             || self.hash.is_some()
             || self.chunker.is_some()
             || self.trickle
@@ -228,7 +229,6 @@ impl Add {
             || self.max_hamt_fanout.is_some()
             || self.inline
             || self.inline_limit.is_some()
-            || self.nocopy
             || self.preserve_mode
             || self.preserve_mtime
             || self.mode.is_some()
@@ -286,20 +286,6 @@ impl Add {
             .flag("preserve-mtime", self.preserve_mtime)
     }
 
-    fn add_here(&self, context: &Context, lines: &mut Lines<'_>) -> anyhow::Result<()> {
-        let options = ImportOptions { profile: self.profile()?, hidden: self.hidden };
-        let store = open_store(context)?;
-        let hold = store.hold()?;
-        if lines.wants_bar() {
-            lines.begin(None);
-        }
-        for path in &self.paths {
-            import_into(&store, path, &options, lines)?;
-        }
-        drop(hold);
-        Ok(())
-    }
-
     fn add_by_node(
         &self,
         context: &Context,
@@ -312,7 +298,7 @@ impl Add {
         let answer: view::AddAnswer =
             context.block_on(async { Ok(node.post("/hpips/v0/add", &request, LONG).await?) })?;
         for entry in answer.added {
-            lines.print(Line { name: entry.name, hash: entry.cid, size: entry.bytes.to_string() })?;
+            lines.print(Line { name: entry.name, hash: entry.cid, size: entry.dag_bytes.to_string() })?;
         }
         Ok(answer.root)
     }
@@ -327,36 +313,5 @@ impl Add {
             cid_version: self.cid_version,
             raw_leaves: self.raw_leaves,
         }
-    }
-}
-
-fn import_into(
-    store: &Store,
-    path: &Path,
-    options: &ImportOptions,
-    lines: &mut Lines<'_>,
-) -> anyhow::Result<()> {
-    let mut closed = None;
-    let mut bytes = 0;
-    let mut sink = |blocks| Ok(store.put_built(blocks)?);
-    let mut added = |added: Added| {
-        bytes += added.bytes;
-        lines.at(bytes);
-        let line = Line { name: added.name, hash: added.cid.to_string(), size: added.bytes.to_string() };
-        // A closed pipe ends the printing, not the adding.
-        if let Err(error) = lines.print(line) {
-            closed.get_or_insert(error);
-        }
-    };
-    let report = if path.as_os_str() == "-" {
-        import_reader(&mut io::stdin().lock(), "", options, &mut sink, &mut added)?
-    } else {
-        import(path, options, &mut sink, &mut added)?
-    };
-    let name = path.file_name().unwrap_or_default().to_string_lossy();
-    store.pin(&report.root, PinKind::Recursive, name.get(..PIN_NAME_BYTES_MAX).unwrap_or(&name))?;
-    match closed {
-        Some(error) => Err(error.into()),
-        None => Ok(()),
     }
 }

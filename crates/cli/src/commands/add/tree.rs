@@ -24,7 +24,7 @@ pub(super) struct Tree {
 /// Walks everything that was named, in the order of names as Kubo does, so that the lines come in its order.
 pub(super) fn walk(add: &Add) -> anyhow::Result<Tree> {
     let rules = rules(add)?;
-    let mut walker = Walker { add, rules, tree: Tree::default() };
+    let mut walker = Walker { add, rules, top: PathBuf::new(), tree: Tree::default() };
     for path in &add.paths {
         if path.as_os_str() == "-" {
             let name = add.stdin_name.clone().unwrap_or_default();
@@ -39,6 +39,7 @@ pub(super) fn walk(add: &Add) -> anyhow::Result<Tree> {
         };
         let name = whole.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let follow = add.dereference_args || add.dereference_symlinks;
+        walker.top.clone_from(path);
         walker.visit(path, &name, follow, 0)?;
     }
     Ok(walker.tree)
@@ -47,6 +48,8 @@ pub(super) fn walk(add: &Add) -> anyhow::Result<Tree> {
 struct Walker<'a> {
     add: &'a Add,
     rules: Gitignore,
+    /// What is added now: rules are meant below it.
+    top: PathBuf,
     tree: Tree,
 }
 
@@ -89,8 +92,9 @@ impl Walker<'_> {
                 return Err(Stop::new(Exit::Failed, text).into());
             };
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
+            let below = path.strip_prefix(&self.top).unwrap_or(&path);
             let is_hidden = own.starts_with('.') && !self.add.hidden;
-            if is_hidden || self.rules.matched(&path, is_folder).is_ignore() {
+            if is_hidden || self.rules.matched(below, is_folder).is_ignore() {
                 continue;
             }
             if is_folder && self.add.empty_dirs == Some(false) && is_empty(&path)? {
