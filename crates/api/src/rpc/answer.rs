@@ -36,6 +36,8 @@ pub(crate) enum Form {
     Raw,
     /// A tar archive.
     Tar,
+    /// A gzip stream.
+    Gzip,
     /// A CAR.
     Car,
 }
@@ -182,6 +184,7 @@ pub(crate) async fn stream(
         Form::Json => ("application/json", "x-chunked-output"),
         Form::Raw => ("text/plain", "x-stream-output"),
         Form::Tar => ("application/x-tar", "x-stream-output"),
+        Form::Gzip => ("application/gzip", "x-stream-output"),
         Form::Car => ("application/vnd.ipld.car", "x-stream-output"),
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
