@@ -93,22 +93,11 @@ fn examples() -> Vec<(Vec<&'static str>, &'static str)> {
         .collect()
 }
 
-/// What this version refuses, by how the commands begin. They must fail, so that the list shrinks.
-const LATER: &[&str] = &["files"];
-
 #[test]
 fn prints_what_kubo_prints() {
     let place = Place::new();
     let mut wrong = Vec::new();
     for (args, expected) in examples() {
-        let command = args.join(" ");
-        if LATER.iter().any(|later| command.starts_with(later)) {
-            let output = place.run(&args);
-            let errors = String::from_utf8_lossy(&output.stderr);
-            let is_refused = !output.status.success() && errors.starts_with("hpips: ");
-            assert!(is_refused, "take it off LATER: {command}\n{errors}");
-            continue;
-        }
         let output = place.run(&args);
         let printed = String::from_utf8_lossy(&output.stdout);
         // The cut between examples took the last line end.
@@ -210,6 +199,8 @@ fn wrong_ways_end_with_their_codes() {
         (&["pin"], 2, "Usage"),
         (&["pin", "rm", ABSENT], 1, "not pinned"),
         (&["block", "rm", ROOT], 1, "pinned"),
+        (&["files", "stat", "/nope"], 1, "does not exist"),
+        (&["files", "cp", "a", "b"], 2, "leading slash"),
         (&["add", "nowhere"], 1, "nowhere"),
         (&["add", "-n", "nowhere"], 1, "Nothing was added"),
         (&["block", "put", "nowhere"], 1, "Nothing was changed"),
