@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 use hpips_api::rpc::{Settings, SettingsError};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::config::{Config, ConfigError};
 
@@ -304,7 +304,9 @@ impl Settings for RepoSettings {
         }
         // A person compares the two: names alone are not shown twice.
         let without_identity = |mut value: Value| {
-            value.as_object_mut().map(|map: &mut Map<String, Value>| map.remove("Identity"));
+            if let Some(map) = value.as_object_mut() {
+                map.remove("Identity");
+            }
             value
         };
         Ok((without_identity(old), without_identity(new)))

@@ -99,15 +99,6 @@ impl Call {
             .map(|(_, value)| value.as_str())
     }
 
-    /// All values of an option.
-    pub(crate) fn options(&self, names: &[&str]) -> Vec<&str> {
-        self.options
-            .iter()
-            .filter(|(name, _)| names.contains(&name.as_str()))
-            .map(|(_, value)| value.as_str())
-            .collect()
-    }
-
     /// A switch that may be absent.
     pub(crate) fn maybe_flag(&self, names: &[&str]) -> Result<Option<bool>, RpcError> {
         match self.option(names) {

@@ -91,13 +91,6 @@ impl IntoResponse for RpcError {
     }
 }
 
-/// Any error, with its causes.
-impl<E: std::error::Error + 'static> From<Box<E>> for RpcError {
-    fn from(error: Box<E>) -> Self {
-        Self::of(&*error)
-    }
-}
-
 macro_rules! from {
     ($($error:ty)*) => {
         $(impl From<$error> for RpcError {

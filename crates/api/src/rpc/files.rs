@@ -3,8 +3,8 @@
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
-use hpips_client::files::{FilesEntry, FilesStat, FilesType, Parents, WriteOptions};
 use hpips_client::FilesError;
+use hpips_client::files::{FilesEntry, FilesStat, FilesType, Parents, WriteOptions};
 use hpips_types::content::HASHES;
 use serde::Serialize;
 

@@ -131,10 +131,6 @@ impl Seen {
 }
 
 fn now() -> Duration {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "compared with the file system's own clock, which is this one"
-    )]
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
