@@ -145,7 +145,7 @@ mod tests {
 
     #[test]
     fn a_record_counts_itself() {
-        for (value, expected) in [("x", "10 path=x\n"), ("xx", "11 path=xx\n"), ("", "8 path=\n")] {
+        for (value, expected) in [("x", "9 path=x\n"), ("xx", "11 path=xx\n"), ("", "8 path=\n")] {
             let mut out = Vec::new();
             record("path", value, &mut out);
             assert_eq!(String::from_utf8(out).unwrap(), expected);
