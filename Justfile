@@ -38,3 +38,11 @@ deny:
 # The figures of a room beside their limits: just bench content, just bench proofs.
 bench *ARGS:
     cargo test --locked -p hpips-tests --test bench -- {{ARGS}}
+
+# The tests beside the real Kubo and npm's clients, which are installed into the user's cache first.
+interop:
+    HPIPS_KUBO=$(.ci/kubo) HPIPS_NPM=$(.ci/npm) cargo test --locked -p hpips-tests --test interop
+
+# Coverage-guided fuzzing of one decoder; needs cargo-fuzz and a nightly compiler: just fuzz dag_pb -max_total_time=60
+fuzz TARGET *ARGS:
+    cd tests/fuzz && cargo +nightly fuzz run {{TARGET}} -- {{ARGS}}

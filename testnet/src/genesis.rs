@@ -88,6 +88,8 @@ pub(crate) fn deal(options: &Options, dir: &Path) -> Result<Vec<Dealt>, GenesisE
         api: SocketAddr::from((Ipv4Addr::LOCALHOST, 0)),
         mdns: false,
         keys: options.keys.clone(),
+        // Many nodes share this machine: none of them may take the gateway's usual port.
+        gateway: None,
         ..Config::default()
     };
     let mut dealt = Vec::with_capacity(count);

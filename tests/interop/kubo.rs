@@ -16,7 +16,7 @@ const START: Duration = Duration::from_secs(120);
 /// The `ipfs` program: `HPIPS_KUBO`, else the first on the path.
 fn program() -> Option<&'static Path> {
     static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
-        let named = std::env::var_os("HPIPS_KUBO").map(PathBuf::from);
+        let named = std::env::var_os("HPIPS_KUBO").filter(|named| !named.is_empty()).map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let found = named.or_else(|| {
             std::env::split_paths(&path).map(|folder| folder.join("ipfs")).find(|program| program.is_file())
@@ -128,6 +128,16 @@ impl Kubo {
     pub(crate) fn add(&self, query: &str, files: &[(&str, &[u8])]) -> Vec<serde_json::Value> {
         let boundary = "0123456789abcdef0123456789abcdef";
         let mut body = Vec::new();
+        // A directory comes as a part of its own before its files, as every client sends it.
+        let folders: std::collections::BTreeSet<&str> =
+            files.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
+        for folder in folders {
+            let head = format!(
+                "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{folder}\"\r\n\
+                 Content-Type: application/x-directory\r\n\r\n\r\n"
+            );
+            body.extend_from_slice(head.as_bytes());
+        }
         for (name, bytes) in files {
             let head = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\

@@ -20,6 +20,7 @@ fn programs_written_for_kubo_work() {
     let script = folder.join("rpc.mjs");
     std::fs::copy(concat!(env!("CARGO_MANIFEST_DIR"), "/interop/rpc.mjs"), &script).unwrap();
     let output = Command::new("node").arg(&script).arg(node.rpc()).output().expect("node starts");
-    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let said =
+        String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{said}");
 }

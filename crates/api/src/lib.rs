@@ -12,6 +12,7 @@ mod error;
 pub mod gateway;
 mod server;
 
+pub mod rpc;
 pub mod view;
 
 pub use client::{ApiClient, CallError, escape};

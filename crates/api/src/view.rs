@@ -353,6 +353,8 @@ pub struct AddedView {
     pub name: String,
     /// Bytes of a file; 0 otherwise.
     pub bytes: u64,
+    /// Bytes of its DAG, what Kubo calls its size.
+    pub dag_bytes: u64,
 }
 
 /// What storing would cost.

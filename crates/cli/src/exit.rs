@@ -3,7 +3,10 @@
 use std::process::ExitCode;
 
 use hpips_api::{CallError, ErrorCode};
-use hpips_node::RepoError;
+use hpips_node::{RepoError, RunError};
+use hpips_store::OpenError;
+
+use crate::rpc::RpcError;
 
 /// Every exit code there is. Scripts may rely on them; a new meaning gets a new number.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,6 +63,15 @@ pub(crate) fn classify(error: &anyhow::Error) -> Exit {
         }
         if let Some(RepoError::Missing(_) | RepoError::NoPlace) = cause.downcast_ref() {
             return Exit::NoRepo;
+        }
+        if let Some(OpenError::Locked { .. }) = cause.downcast_ref() {
+            return Exit::Locked;
+        }
+        if let Some(RunError::Store(OpenError::Locked { .. })) = cause.downcast_ref() {
+            return Exit::Locked;
+        }
+        if let Some(rpc) = cause.downcast_ref::<RpcError>() {
+            return rpc.exit();
         }
         if let Some(call) = cause.downcast_ref::<CallError>() {
             return match call.code() {

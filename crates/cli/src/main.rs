@@ -3,13 +3,17 @@
 mod commands;
 mod context;
 mod exit;
+mod moment;
 mod output;
 #[cfg(test)]
 mod reference;
+mod rpc;
+mod table;
 
 use std::process::ExitCode;
 
 use clap::Parser;
+use clap::error::ErrorKind;
 
 use crate::commands::Command;
 use crate::context::Context;
@@ -19,12 +23,8 @@ use crate::exit::Exit;
 #[derive(Debug, Parser)]
 #[command(name = "hpips", version, arg_required_else_help = true, max_term_width = 100)]
 struct Arguments {
-    /// Folder of the repo; by default HPIPS_PATH, then ~/.hpips.
-    #[arg(long, global = true, value_name = "DIR")]
-    repo_dir: Option<std::path::PathBuf>,
-    /// Print the result as JSON.
-    #[arg(long, global = true)]
-    json: bool,
+    #[command(flatten)]
+    global: context::Global,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,6 +32,11 @@ struct Arguments {
 fn main() -> ExitCode {
     let arguments = match Arguments::try_parse() {
         Ok(arguments) => arguments,
+        // A group without a command: its help, and the code of a wrong command line.
+        Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            output::message(help.render());
+            return Exit::Usage.into();
+        }
         Err(error) if error.use_stderr() => {
             let text = error.render().to_string();
             output::message(format_args!(
@@ -45,7 +50,7 @@ fn main() -> ExitCode {
             return Exit::Done.into();
         }
     };
-    let context = Context::new(arguments.repo_dir, arguments.json);
+    let context = Context::new(arguments.global);
     match arguments.command.run(&context) {
         Ok(exit) => exit.into(),
         Err(error) if output::is_closed_pipe(&error) => Exit::Done.into(),

@@ -7,8 +7,11 @@ use crate::Arguments;
 const INTRODUCTION: &str = "\
 # Command line
 
-What `hpips help` says, command by command. Every command takes `--json`: the result on standard output is then one
-JSON value with the same facts (`add`: one a line). Messages and progress go to standard error. A reader that goes away early is fine.
+What `hpips help` says, command by command. Commands that Kubo also has take its arguments and options, and print what
+`ipfs` prints. Every command takes `--json` (`--enc=json` is the same but in `config`): the result on standard output
+is then JSON, one value a line, with the field names of Kubo's RPC where Kubo has the command. Messages and progress
+go to standard error. A reader that goes away early is fine. `hpips completion` prints completions for shells and
+writes man pages.
 
 | exit code | meaning |
 |---|---|
@@ -24,7 +27,12 @@ JSON value with the same facts (`add`: one a line). Messages and progress go to 
 ";
 
 fn describe(command: &mut clap::Command, path: &str, out: &mut String) {
-    let help = command.render_long_help().to_string();
+    // The options of every command are listed once, with the program.
+    let own = |argument: clap::Arg| {
+        let hidden = argument.is_hide_set() || (argument.is_global_set() && path != "hpips");
+        argument.hide(hidden)
+    };
+    let help = command.clone().mut_args(own).render_long_help().to_string();
     let help = help.lines().map(str::trim_end).collect::<Vec<_>>().join("\n");
     out.push_str(&format!("\n## {path}\n\n```text\n{}\n```\n", help.trim_end()));
     let names: Vec<String> = command
@@ -36,6 +44,11 @@ fn describe(command: &mut clap::Command, path: &str, out: &mut String) {
         let command = command.find_subcommand_mut(&name).expect("listed just now");
         describe(command, &format!("{path} {name}"), out);
     }
+}
+
+#[test]
+fn the_command_line_is_consistent() {
+    Arguments::command().debug_assert();
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use cid::Cid;
 use hpips_bitswap::BlockSource;
+use rayon::prelude::*;
 
 /// Why a block could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -57,6 +58,12 @@ pub trait BlockGetter: Send + Sync {
 
     /// Says which blocks will be asked for soon. A hint that may be ignored.
     fn prefetch(&self, _cids: &[Cid]) {}
+
+    /// Those of these blocks that can be had without waiting for anybody, verified, read on as many cores as there
+    /// are. May leave out any, and does where reading fails: [`BlockGetter::get`] tells why.
+    fn at_hand(&self, _cids: &[Cid]) -> Vec<(Cid, Bytes)> {
+        Vec::new()
+    }
 }
 
 /// Reads a local source only.
@@ -69,6 +76,16 @@ impl<S: BlockSource> BlockGetter for Local<S> {
             Ok(Some(bytes)) => Ok(bytes),
             Ok(None) => Err(GetBlockError::NotFound { cid: *cid, peers: 0 }),
             Err(source) => Err(GetBlockError::Store { cid: *cid, source: Box::new(source) }),
+        }
+    }
+
+    fn at_hand(&self, cids: &[Cid]) -> Vec<(Cid, Bytes)> {
+        let read = |cid: &Cid| Some((*cid, self.0.get(cid).ok()??));
+        match cids {
+            [] => Vec::new(),
+            // Handing one block to another thread costs more than it saves.
+            [cid] => read(cid).into_iter().collect(),
+            cids => cids.par_iter().filter_map(read).collect(),
         }
     }
 }

@@ -1,15 +1,19 @@
 //! DAGs back to files on disk, never outside the target.
 
-use std::fs::{self, File};
+use std::collections::HashMap;
+use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
-use hpips_dag::{DriveError, Event, Step, Tree, Walk, WalkError};
+use bytes::Bytes;
+use hpips_dag::{DriveError, Event, Metadata, Step, Tree, Walk, WalkError};
 use hpips_types::{ByteCount, Cid};
 
 use crate::blocks::{BlockGetter, GetBlockError};
 
-/// Blocks announced ahead of the reader.
+/// Blocks announced and read ahead of the reader; 64 MiB where every one is of 2 MiB.
 const AHEAD: usize = 32;
 
 /// What an export wrote.
@@ -47,7 +51,8 @@ pub enum ExportError {
     },
 }
 
-/// Walks a DAG with announced look-ahead and hands every item to `item`.
+/// Walks a DAG and hands every item to `item`. Blocks that come next are announced, and those that are at hand are
+/// read on all cores before they are asked for: 32 at most.
 ///
 /// # Errors
 /// As [`DriveError`], or what `item` returns.
@@ -56,14 +61,25 @@ pub fn walk<W: Walk, E: From<DriveError<GetBlockError>>>(
     blocks: &dyn BlockGetter,
     mut item: impl FnMut(W::Item) -> Result<(), E>,
 ) -> Result<(), E> {
+    let mut ahead: HashMap<Cid, Bytes> = HashMap::new();
     loop {
         match walk.step().map_err(DriveError::Walk)? {
             Step::Item(found) => item(found)?,
             Step::Done => return Ok(()),
             Step::Need(cid) => {
-                let ahead = walk.upcoming(AHEAD);
-                blocks.prefetch(&ahead);
-                let block = blocks.get(&cid).map_err(|error| DriveError::Get(cid, error))?;
+                if !ahead.contains_key(&cid) {
+                    // The old ones go before the new ones come.
+                    ahead.clear();
+                    let mut next = walk.upcoming(AHEAD);
+                    blocks.prefetch(&next);
+                    next.retain(|next| *next != cid);
+                    next.insert(0, cid);
+                    ahead.extend(blocks.at_hand(&next));
+                }
+                let block = match ahead.get(&cid) {
+                    Some(block) => block.clone(),
+                    None => blocks.get(&cid).map_err(|error| DriveError::Get(cid, error))?,
+                };
                 walk.feed(block).map_err(DriveError::Walk)?;
             }
         }
@@ -83,6 +99,7 @@ impl From<DriveError<GetBlockError>> for ExportError {
 ///
 /// Everything is written beside the target first and renamed into place when complete. Every file and
 /// directory is created new, so that a hostile DAG with the same name twice cannot write through a symlink.
+/// Permission bits and modification times that the DAG has are set, those of a directory when all in it is written.
 /// `progress` gets the bytes of each part written.
 ///
 /// # Errors
@@ -116,110 +133,119 @@ fn write_tree(
     target: &Path,
     progress: &mut dyn FnMut(u64),
 ) -> Result<ExportReport, ExportError> {
-    let mut open: Option<(File, PathBuf)> = None;
-    let (mut files, mut bytes) = (0, 0u64);
-    let place = |path: &str| if path.is_empty() { target.to_path_buf() } else { target.join(path) };
-    walk(Tree::new(root), blocks, |event| {
-        let (path, result) = match event {
-            Event::Directory { path, .. } => {
-                open = None;
-                let path = place(&path);
-                let made = fs::create_dir(&path);
-                (path, made)
+    let mut writer = Writer { target, file: None, directories: Vec::new(), files: 0, bytes: 0 };
+    walk(Tree::new(root), blocks, |event| writer.take(event, progress))?;
+    writer.leave(None)?;
+    Ok(ExportReport { files: writer.files, bytes: ByteCount::new(writer.bytes) })
+}
+
+/// Something whose mode and time are set when nothing more is written there: both would change, or forbid it.
+struct Open {
+    /// Below the root.
+    path: String,
+    handle: File,
+    metadata: Metadata,
+}
+
+/// Makes files of events.
+struct Writer<'a> {
+    target: &'a Path,
+    /// The file that data goes to.
+    file: Option<Open>,
+    /// Directories around the next event, outermost first, as far as they have a mode or a time.
+    directories: Vec<Open>,
+    files: u64,
+    bytes: u64,
+}
+
+impl Writer<'_> {
+    fn place(&self, path: &str) -> PathBuf {
+        if path.is_empty() { self.target.to_path_buf() } else { self.target.join(path) }
+    }
+
+    fn failed(&self, path: &str) -> impl FnOnce(io::Error) -> ExportError {
+        let path = self.place(path);
+        move |source| ExportError::Write { path, source }
+    }
+
+    fn take(&mut self, event: Event, progress: &mut dyn FnMut(u64)) -> Result<(), ExportError> {
+        match event {
+            Event::Directory { path, mode, mtime } => {
+                self.leave(Some(&path))?;
+                let place = self.place(&path);
+                fs::create_dir(&place).map_err(self.failed(&path))?;
+                let metadata = Metadata { mode, mtime };
+                if !metadata.is_empty() {
+                    let handle = File::open(&place).map_err(self.failed(&path))?;
+                    self.directories.push(Open { path, handle, metadata });
+                }
             }
-            Event::File { path, .. } => {
-                files += 1;
-                let path = place(&path);
-                let made = File::create_new(&path);
-                (path.clone(), made.map(|file| open = Some((file, path))))
+            Event::File { path, mode, mtime, .. } => {
+                self.leave(Some(&path))?;
+                let handle = File::create_new(self.place(&path)).map_err(self.failed(&path))?;
+                self.files += 1;
+                self.file = Some(Open { path, handle, metadata: Metadata { mode, mtime } });
             }
             Event::Data(data) => {
-                let (file, path) = open.as_mut().expect("data follows its file");
-                bytes += u64::try_from(data.len()).expect("a block's length");
-                progress(u64::try_from(data.len()).expect("a block's length"));
-                (path.clone(), file.write_all(&data))
+                let open = self.file.as_mut().expect("data follows its file");
+                let written = open.handle.write_all(&data);
+                if let Err(source) = written {
+                    let path = open.path.clone();
+                    return Err(ExportError::Write { path: self.place(&path), source });
+                }
+                let count = u64::try_from(data.len()).expect("a block's length");
+                self.bytes += count;
+                progress(count);
             }
             Event::Symlink { path, target } => {
-                files += 1;
-                open = None;
-                let path = place(&path);
-                let made = std::os::unix::fs::symlink(target, &path);
-                (path, made)
+                self.leave(Some(&path))?;
+                std::os::unix::fs::symlink(target, self.place(&path)).map_err(self.failed(&path))?;
+                self.files += 1;
             }
-        };
-        result.map_err(|source| ExportError::Write { path, source })
-    })?;
-    Ok(ExportReport { files, bytes: ByteCount::new(bytes) })
+        }
+        Ok(())
+    }
+
+    /// Closes the file and the directories that `next` does not lie in; all of them at the end.
+    fn leave(&mut self, next: Option<&str>) -> Result<(), ExportError> {
+        if let Some(file) = self.file.take() {
+            self.close(file)?;
+        }
+        while let Some(directory) =
+            self.directories.pop_if(|last| next.is_none_or(|next| !is_below(next, &last.path)))
+        {
+            self.close(directory)?;
+        }
+        Ok(())
+    }
+
+    fn close(&self, open: Open) -> Result<(), ExportError> {
+        let Open { path, handle, metadata } = open;
+        if let Some(mode) = metadata.mode {
+            handle.set_permissions(Permissions::from_mode(mode)).map_err(self.failed(&path))?;
+        }
+        // A time that the system cannot express is left out: it never keeps anybody from the content.
+        if let Some(time) = metadata.mtime.and_then(|mtime| system_time(mtime.seconds, mtime.nanoseconds)) {
+            handle.set_times(FileTimes::new().set_modified(time)).map_err(self.failed(&path))?;
+        }
+        Ok(())
+    }
+}
+
+/// Whether a path lies in a directory; the root is the empty path.
+fn is_below(path: &str, directory: &str) -> bool {
+    directory.is_empty() || path.strip_prefix(directory).is_some_and(|rest| rest.starts_with('/'))
+}
+
+fn system_time(seconds: i64, nanoseconds: u32) -> Option<SystemTime> {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    time?.checked_add(Duration::from_nanos(nanoseconds.into()))
 }
 
 #[cfg(test)]
-mod tests {
-    use std::collections::HashMap;
-    use std::os::unix::fs::symlink;
-    use std::sync::Mutex;
-
-    use bytes::Bytes;
-    use hpips_dag::{DirectoryBuilder, Profile};
-
-    use super::*;
-    use crate::import::{ImportOptions, import};
-
-    #[derive(Default)]
-    struct Map(Mutex<HashMap<Cid, Bytes>>);
-
-    impl BlockGetter for Map {
-        fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
-            self.0.lock().unwrap().get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: 0 })
-        }
-    }
-
-    impl Map {
-        fn put(&self, blocks: Vec<hpips_dag::Block>) {
-            self.0.lock().unwrap().extend(blocks.into_iter().map(|block| (block.cid, block.bytes)));
-        }
-    }
-
-    #[test]
-    fn what_goes_in_comes_out() {
-        let folder = tempfile::tempdir().unwrap();
-        let source = folder.path().join("source");
-        fs::create_dir_all(source.join("deep/er")).unwrap();
-        fs::write(source.join("a"), vec![7; 3_000_000]).unwrap();
-        fs::write(source.join("deep/er/empty"), "").unwrap();
-        symlink("../a", source.join("deep/link")).unwrap();
-        let map = Map::default();
-        let root = import(
-            &source,
-            &ImportOptions::default(),
-            &mut |blocks| {
-                map.put(blocks);
-                Ok(())
-            },
-            &mut |_| {},
-        )
-        .unwrap()
-        .root;
-        let target = folder.path().join("target");
-        let report = export(root, &map, &target, &mut |_| {}).unwrap();
-        assert_eq!((report.files, report.bytes.get()), (3, 3_000_000));
-        assert_eq!(fs::read(target.join("a")).unwrap(), vec![7; 3_000_000]);
-        assert_eq!(fs::read(target.join("deep/er/empty")).unwrap(), b"");
-        assert_eq!(fs::read_link(target.join("deep/link")).unwrap(), Path::new("../a"));
-        assert!(matches!(export(root, &map, &target, &mut |_| {}), Err(ExportError::Exists(_))));
-    }
-
-    #[test]
-    fn a_missing_block_leaves_nothing_behind() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut blocks = Vec::new();
-        let mut builder = DirectoryBuilder::new(Profile::default());
-        let (_, node) = hpips_dag::symlink(&Profile::default(), "/etc");
-        builder.add("gone", node).unwrap();
-        let root = builder.finish(&mut blocks).unwrap().cid;
-        let map = Map::default();
-        map.put(blocks);
-        let target = folder.path().join("out");
-        assert!(matches!(export(root, &map, &target, &mut |_| {}), Err(ExportError::Get { .. })));
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0);
-    }
-}
+mod tests;

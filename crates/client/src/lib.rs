@@ -6,12 +6,14 @@
 //!
 //! | to do | use |
 //! |---|---|
-//! | add a file or directory to the local store, pinned | [`add_local`], [`Client::add_local`] |
+//! | add files, directories and streams to the local store, pinned | [`add_all`], [`add_local`], [`Client::add_local`] |
 //! | know what storing a root on the network costs | [`Client::quote`] |
 //! | store it; go on with it after a kill | [`Client::store`], [`Client::unfinished`] |
 //! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
 //! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
+//! | hand out as tar or gzip | [`pack`] |
 //! | know how a stored object is | [`Client::status`] |
+//! | change the mutable files (`hpips files`) | [`Files`] |
 //! | end its deals | [`Client::end`] |
 //!
 //! ```no_run
@@ -36,6 +38,7 @@
 #![deny(unsafe_code)]
 
 pub mod add;
+pub mod archive;
 pub mod blocks;
 mod cache;
 mod chainwatch;
@@ -44,6 +47,7 @@ mod commitments;
 mod encode;
 pub mod export;
 mod fetch;
+pub mod files;
 pub mod import;
 mod local;
 mod object;
@@ -58,13 +62,15 @@ mod status;
 mod upload;
 
 pub use add::{StoreError, Stored};
+pub use archive::{GzipLevel, Packing, pack};
 pub use blocks::{BlockGetter, GetBlockError};
 pub use client::{Client, Parts};
 pub use encode::EncodeError;
 pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
-pub use import::{Added, ImportError, ImportOptions, ImportReport, import};
-pub use local::{AddError, AddOptions, AddedLocally, add_local};
+pub use files::{Files, FilesError};
+pub use import::{Added, Filter, ImportError, ImportOptions, ImportReport, Listener, import};
+pub use local::{AddError, AddOptions, AddedLocally, Source, add_all, add_local};
 pub use object::{ObjectError, ObjectPart};
 pub use outgoing::CheckpointError;
 pub use progress::{Progress, Reporter, Stage};

@@ -21,6 +21,15 @@ pub struct Config {
     pub peers: Vec<String>,
     /// Loopback address of the API. Port 0 picks a free one.
     pub api: SocketAddr,
+    /// Loopback address of the gateway; none where it is absent. Port 0 picks a free one.
+    pub gateway: Option<SocketAddr>,
+    /// Whether programs on this machine must show the token of the `api` file to the RPC too, as they must to
+    /// everything that spends coins.
+    pub api_token_required: bool,
+    /// Bytes of blocks the store may hold; what would make it larger is refused. Absent for no limit.
+    pub storage_max: Option<u64>,
+    /// What decides the CIDs of what is added: `unixfs-v1-2025` or `unixfs-v0-2015`.
+    pub import_profile: String,
     /// Whether peers on the same local network find each other.
     pub mdns: bool,
     /// Folder of the proving keys, shared by the nodes of a user; by default under the user's cache.
@@ -40,6 +49,10 @@ impl Default for Config {
             listen: vec!["/ip4/0.0.0.0/tcp/4001".into()],
             peers: Vec::new(),
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5001)),
+            gateway: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            api_token_required: false,
+            storage_max: None,
+            import_profile: "unixfs-v1-2025".into(),
             mdns: true,
             keys: None,
             compute_threads: 1,
@@ -81,6 +94,12 @@ pub enum ConfigError {
     /// The API may only listen where nobody else's machine reaches it.
     #[error("the api must listen on a loopback address, not on {0}")]
     PublicApi(SocketAddr),
+    /// The gateway as well.
+    #[error("the gateway must listen on a loopback address, not on {0}")]
+    PublicGateway(SocketAddr),
+    /// No profile of this name.
+    #[error("import_profile must be unixfs-v1-2025 or unixfs-v0-2015, not {0:?}")]
+    Profile(String),
     /// Out of range.
     #[error("compute_threads must be 1 to 256, not {0}")]
     Threads(usize),
@@ -117,9 +136,15 @@ impl Config {
             .map_err(|source| ConfigError::Io { path, source })
     }
 
-    fn check(&self) -> Result<(), ConfigError> {
+    pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !self.api.ip().is_loopback() {
             return Err(ConfigError::PublicApi(self.api));
+        }
+        if let Some(gateway) = self.gateway.filter(|gateway| !gateway.ip().is_loopback()) {
+            return Err(ConfigError::PublicGateway(gateway));
+        }
+        if hpips_dag::Profile::by_name(&self.import_profile).is_none() {
+            return Err(ConfigError::Profile(self.import_profile.clone()));
         }
         if !(1..=256).contains(&self.compute_threads) {
             return Err(ConfigError::Threads(self.compute_threads));

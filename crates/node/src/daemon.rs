@@ -5,6 +5,7 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hpips_api::rpc::Online;
 use hpips_api::{BindError, Endpoint, EndpointError, Feed, Network, Parts, Server};
 use hpips_chain::{Chain, Role, Seat, SeatError, Wallet};
 use hpips_client::Client;
@@ -85,16 +86,26 @@ pub enum RunError {
 pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunError> {
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
     let config = repo.config()?;
-    let server = Server::bind(config.api).await?;
+    let server = Server::bind(config.api).await?.with_rpc_token(config.api_token_required);
     let node = Node::start(&repo, &config).await?;
     let endpoint = Endpoint { address: server.address(), token: token()?, pid: std::process::id() };
     let (end, ended) = watch::channel(false);
     let mut serving = {
         let mut ended = ended.clone();
-        let routes = hpips_api::routes(node.parts.clone());
+        let online = Online {
+            net: node.parts.net.clone(),
+            network: node.parts.network.clone(),
+            host: Arc::clone(&node.parts.host),
+        };
+        let state = crate::offline::state(&repo, node.parts.store.clone(), Some(online))?;
+        let routes = hpips_api::routes(node.parts.clone()).merge(hpips_api::rpc::router(state));
         tokio::spawn(server.serve(endpoint.token.clone(), routes, async move {
             let _ = ended.wait_for(|end| *end).await;
         }))
+    };
+    let gateway = match config.gateway {
+        Some(address) => crate::gateway::start(address, &node.parts, ended.clone()).await,
+        None => None,
     };
     endpoint.write(repo.path())?;
     if let Some(path) = &config.mount
@@ -125,6 +136,10 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
         result = &mut serving => Err(format!("the api ended: {result:?}")),
     };
     end.send_replace(true);
+    if let Some(gateway) = gateway {
+        // It ends by itself; what it still reads must not outlive the store.
+        let _ = tokio::time::timeout(SHUTDOWN, gateway).await;
+    }
     Endpoint::remove(repo.path());
     if tokio::time::timeout(SHUTDOWN, node.shut_down()).await.is_err() {
         tracing::warn!("not everything stopped in time");
@@ -145,7 +160,7 @@ struct Node {
 impl Node {
     async fn start(repo: &Repo, config: &Config) -> Result<Self, RunError> {
         let seed = repo.seed()?;
-        let store = Store::open(repo.folder(BLOCKS)?, hpips_store::Config::default())?;
+        let store = Store::open(repo.folder(BLOCKS)?, crate::offline::store_config(config))?;
         let net = Net::start(net_config(config, seed.clone())?, Arc::new(store.clone())).await?;
         let (stop, _) = watch::channel(None);
         let mut tasks = Vec::new();
@@ -228,8 +243,12 @@ fn join(
     let prover = hpips_prover::Config { cache_dir: keys, threads, nice: 10 };
     let (started, provider) = watch::channel(None);
     let parts = (net.clone(), chain.clone(), wallet.clone(), store.clone());
-    let provider_config =
-        hpips_provider::Config { dir: repo.folder("provider")?, target: None, reserve_bytes: RESERVE_BYTES };
+    let provider_config = hpips_provider::Config {
+        dir: repo.folder("provider")?,
+        target: None,
+        reserve_bytes: RESERVE_BYTES,
+        sealing_memory_bytes: hpips_provider::SEALING_MEMORY_BYTES,
+    };
     let client = Client::new(hpips_client::Parts {
         net: net.clone(),
         chain: chain.clone(),

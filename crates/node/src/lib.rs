@@ -4,8 +4,12 @@
 //! takes part in that network; without one it is a plain IPFS node.
 
 mod daemon;
+mod gateway;
 mod host;
+mod keys;
+mod offline;
 mod repo;
+mod settings;
 mod verifier;
 
 pub mod config;
@@ -17,6 +21,7 @@ use hpips_types::AccountId;
 
 pub use config::{Config, ConfigError};
 pub use daemon::{BLOCKS, RunError, run};
+pub use offline::offline;
 pub use repo::{Repo, RepoError, Start, cache_dir};
 
 /// Reads and checks a genesis file.

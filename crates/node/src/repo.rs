@@ -6,6 +6,7 @@
 //! genesis  dag-cbor, names the network; absent in a plain IPFS node
 //! seat     a validator's share of the committee's key; owner only
 //! api      address and token while a node runs
+//! keystore/ further keys, a file each; owner only
 //! blocks/ chain/ provider/ client/   data of the rooms
 //! ```
 

@@ -36,7 +36,7 @@
 //!
 //! | who | uses |
 //! |---|---|
-//! | provider, sealing | [`Sealer`] or [`seal::seal`], [`KeptLabels`], [`vanilla::activation::prove`] |
+//! | provider, sealing | [`Sealer`] or [`seal::seal_all`], [`KeptLabels`], [`vanilla::activation::prove`] |
 //! | provider, pieces | [`CommP`], [`PieceTree`], [`Bundle`] |
 //! | provider, windows | [`WindowTerms`], [`vanilla::window::commit`], [`vanilla::window::prove`] |
 //! | ledger | [`SealedSector`], [`Record`], [`SetTree`], [`batch_root`], [`bundle::first_fit`], [`Statement`] |
@@ -83,7 +83,7 @@ pub use challenge::{ActivationChallenge, WindowChallenge};
 pub use element::Element;
 pub use piece::{CommP, PieceTree, billed_bytes, piece_height};
 pub use record::{Beacon, DataExtent, Record, RecordLayout, RecordParts, SealedSector, SectorId};
-pub use seal::{Sealed, SealedLabels, Sealer};
+pub use seal::{Lane, Sealed, SealedLabels, Sealer};
 pub use sector::{KeptLabels, SectorTree};
 pub use set::{SetTree, batch_root};
 pub use shape::Shape;

@@ -1,25 +1,54 @@
-//! Sealing: the labels of an empty sector, computed a step at a time in memory that the caller owns.
+//! Sealing: the labels of empty sectors, computed a step at a time in memory that the caller owns.
 //!
 //! A sector takes two buffers of `32 * 8^h` bytes: the first layer, deleted after activation, and the second,
 //! which is the replica. Labels are canonical little-endian elements, node after node, so a buffer may be a
-//! mapped file and the replica can be read from disk as it is. Sealing is sequential by design; more lanes
-//! mean more sealers.
+//! mapped file and the replica can be read from disk as it is.
+//!
+//! Sealing is sequential by design: a label needs the one before. What can be done at once is the same node of
+//! several sectors, in the [`lanes`] of the machine: eight take little longer than one. [`lanes_within`] says for
+//! how many there is memory.
 
+use hpips_crypto::Fr;
+use hpips_crypto::lanes::{self, Canonical};
 use hpips_crypto::merkle::{self, Builder};
-use hpips_crypto::{Fr, field};
 use hpips_types::FieldBytes;
 use rayon::prelude::*;
 
-use crate::graph::Graph;
+use crate::graph::{DRG_PARENTS_SECOND, Graph};
 use crate::label::{self, Layer};
 use crate::record::{SealedSector, SectorId};
-use crate::sector::{SectorTree, stored_level};
+use crate::sector::{KeptLabels, SectorTree, stored_level};
+
+/// Most sectors sealed at once: the lanes of the widest vectors.
+pub const LANES_MAX: usize = 8;
 
 /// Bytes of a label.
 const LABEL: usize = FieldBytes::LEN;
 
-/// Columns hashed together, by all threads of the current pool: 1.3 MiB of memory at most.
+/// Columns hashed together, by all threads of the current pool: a mebibyte of memory at most.
 const COLUMNS_TOGETHER: u32 = 8 * 512;
+
+/// Columns that one thread hashes at a time.
+const COLUMNS_TASK: usize = 64;
+
+/// Memory of a sealer besides its buffers: rows of trees, a [`COLUMNS_TOGETHER`] and the lanes' own.
+const OVERHEAD_BYTES: u64 = 16 << 20;
+
+/// How many sectors of `8^height` nodes can be sealed at once within so many bytes, none to [`LANES_MAX`].
+///
+/// # Panics
+/// When the height is not within 2 to 8.
+pub fn lanes_within(height: u8, memory_bytes: u64) -> usize {
+    let lane = 2 * sector_bytes(height);
+    let count = memory_bytes.saturating_sub(OVERHEAD_BYTES) / lane;
+    usize::try_from(count).unwrap_or(LANES_MAX).min(LANES_MAX)
+}
+
+/// Bytes of one layer of a sector.
+fn sector_bytes(height: u8) -> u64 {
+    assert!((2..=8).contains(&height), "sectors have a height of 2 to 8");
+    merkle::capacity(height) * LABEL as u64
+}
 
 /// Why sealing cannot go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -32,6 +61,9 @@ pub enum SealError {
         /// Bytes needed.
         want: u64,
     },
+    /// No sectors, or more than [`LANES_MAX`].
+    #[error("{0} sectors for one to {LANES_MAX} lanes")]
+    Lanes(usize),
     /// A label in the buffers is not a field element: someone else wrote there, or the disk did.
     #[error("label {0} is damaged")]
     Damaged(u32),
@@ -72,18 +104,28 @@ pub struct Sealed {
     pub replica: SectorTree,
 }
 
-/// Seals one sector.
+/// A sector to be sealed and the memory for it, `32 * 8^h` bytes each.
+#[derive(Debug)]
+pub struct Lane<'a> {
+    /// Which sector.
+    pub id: SectorId,
+    /// For the labels of the first layer.
+    pub first: &'a mut [u8],
+    /// For the labels of the second: the replica.
+    pub second: &'a mut [u8],
+}
+
+/// Seals one to [`LANES_MAX`] sectors at once.
 #[derive(Debug)]
 pub struct Sealer<'a> {
-    id: SectorId,
     height: u8,
     graph: Graph,
-    bases: [Fr; 2],
-    first: &'a mut [u8],
-    second: &'a mut [u8],
+    lanes: Vec<Lane<'a>>,
+    /// Of each lane: the bases of both layers.
+    bases: Vec<[Fr; 2]>,
+    /// Of each lane: the trees over columns and replica.
+    trees: Vec<[Builder; 2]>,
     done: u64,
-    columns: Builder,
-    replica: Builder,
 }
 
 impl<'a> Sealer<'a> {
@@ -91,33 +133,36 @@ impl<'a> Sealer<'a> {
     /// computed anew: they take an eighth of the time.
     ///
     /// # Errors
-    /// [`SealError::Buffer`].
+    /// [`SealError::Buffer`], [`SealError::Lanes`].
     ///
     /// # Panics
     /// When the height is not within 2 to 8.
-    pub fn new(
-        height: u8,
-        id: SectorId,
-        first: &'a mut [u8],
-        second: &'a mut [u8],
-        from: Progress,
-    ) -> Result<Self, SealError> {
-        let graph = Graph::new(height);
-        let want = u64::from(graph.nodes()) * LABEL as u64;
-        for buffer in [&*first, &*second] {
+    pub fn new(height: u8, lanes: Vec<Lane<'a>>, from: Progress) -> Result<Self, SealError> {
+        let want = sector_bytes(height);
+        if !(1..=LANES_MAX).contains(&lanes.len()) {
+            return Err(SealError::Lanes(lanes.len()));
+        }
+        for buffer in lanes.iter().flat_map(|lane| [&*lane.first, &*lane.second]) {
             if u64::try_from(buffer.len()) != Ok(want) {
                 return Err(SealError::Buffer { got: buffer.len(), want });
             }
         }
-        let rid = id.replica_id();
-        let bases = [Layer::First, Layer::Second].map(|layer| label::lane_base(rid, layer));
-        let level = stored_level(height);
-        let (columns, replica) = (Builder::keeping(level), Builder::keeping(level));
-        let done = from.0.min(2 * u64::from(graph.nodes()));
-        Ok(Self { id, height, graph, bases, first, second, done, columns, replica })
+        let graph = Graph::new(height);
+        let bases = |lane: &Lane<'_>| {
+            [Layer::First, Layer::Second].map(|layer| label::lane_base(lane.id.replica_id(), layer))
+        };
+        let tree = || Builder::keeping(stored_level(height));
+        Ok(Self {
+            height,
+            bases: lanes.iter().map(bases).collect(),
+            trees: lanes.iter().map(|_| [tree(), tree()]).collect(),
+            done: from.0.min(2 * u64::from(graph.nodes())),
+            graph,
+            lanes,
+        })
     }
 
-    /// How far it is.
+    /// How far all lanes are.
     pub fn progress(&self) -> Progress {
         Progress(self.done)
     }
@@ -127,7 +172,13 @@ impl<'a> Sealer<'a> {
         self.done == Progress::steps(self.height)
     }
 
-    /// Does at least one and about `steps` more steps, each a hash or two, then returns how far it is.
+    /// The buffers as they are, for a check-point: labels before [`Self::progress`] will not change.
+    pub fn lanes(&self) -> &[Lane<'a>] {
+        &self.lanes
+    }
+
+    /// Does at least one and about `steps` more steps, each a hash or two in every lane, then returns how far
+    /// it is.
     ///
     /// # Errors
     /// [`SealError::Damaged`].
@@ -140,7 +191,7 @@ impl<'a> Sealer<'a> {
                 0 => self.label_first(node)?,
                 1 => self.label_second(node)?,
                 _ => {
-                    self.hash_columns(node)?;
+                    self.done += u64::from(self.hash_columns(node)?);
                     continue;
                 }
             }
@@ -149,73 +200,115 @@ impl<'a> Sealer<'a> {
         Ok(self.progress())
     }
 
-    /// Does the rest and returns what the sector commits to.
+    /// Does the rest and returns what the sectors commit to, lane by lane.
     ///
     /// # Errors
     /// [`SealError::Damaged`].
-    pub fn finish(mut self) -> Result<Sealed, SealError> {
+    pub fn finish(mut self) -> Result<Vec<Sealed>, SealError> {
         while !self.is_done() {
             self.step(u32::MAX)?;
         }
-        let columns = SectorTree::new(self.columns.finish_tree(self.height));
-        let replica = SectorTree::new(self.replica.finish_tree(self.height));
-        let sector = SealedSector { id: self.id, comm_c: columns.root(), comm_k: replica.root() };
-        Ok(Sealed { sector, columns, replica })
+        let height = self.height;
+        let sealed = self.lanes.into_iter().zip(self.trees).map(|(lane, trees)| {
+            let [columns, replica] = trees.map(|tree| SectorTree::new(tree.finish_tree(height)));
+            let sector = SealedSector { id: lane.id, comm_c: columns.root(), comm_k: replica.root() };
+            Sealed { sector, columns, replica }
+        });
+        Ok(sealed.collect())
     }
 
     fn label_first(&mut self, node: u32) -> Result<(), SealError> {
-        let lane = self.bases[0] + Fr::from(node);
-        let mut parents = [Fr::default(); 7];
-        if node > 0 {
-            read_all(self.first, &self.graph.drg(node), &mut parents)?;
+        let drg = self.graph.drg(node);
+        let mut inputs = [[Canonical::ZERO; 8]; LANES_MAX];
+        for (lane, (bases, inputs)) in self.lanes.iter().zip(self.bases.iter().zip(&mut inputs)) {
+            inputs[0] = (bases[0] + Fr::from(node)).into();
+            if node > 0 {
+                read_all(lane.first, &drg, &mut inputs[1..])?;
+            }
         }
-        write(self.first, node, label::label_first(lane, &parents));
+        let labels = self.compress(&inputs);
+        for (lane, label) in self.lanes.iter_mut().zip(labels) {
+            write(lane.first, node, label);
+        }
         Ok(())
     }
 
     fn label_second(&mut self, node: u32) -> Result<(), SealError> {
-        let lane = self.bases[1] + Fr::from(node);
-        let mut drg = [Fr::default(); 5];
-        if node > 0 {
-            read_all(self.second, &self.graph.drg(node)[..5], &mut drg)?;
+        let (drg, expander) = (self.graph.drg(node), self.graph.expander(node));
+        let mut inputs = [[Canonical::ZERO; 8]; LANES_MAX];
+        for (lane, (bases, inputs)) in self.lanes.iter().zip(self.bases.iter().zip(&mut inputs)) {
+            inputs[0] = (bases[1] + Fr::from(node)).into();
+            if node > 0 {
+                read_all(lane.second, &drg[..DRG_PARENTS_SECOND], &mut inputs[1..])?;
+            }
+            read_all(lane.first, &expander, &mut inputs[1 + DRG_PARENTS_SECOND..])?;
         }
-        let mut expander = [Fr::default(); 2];
-        read_all(self.first, &self.graph.expander(node), &mut expander)?;
-        write(self.second, node, label::label_second(lane, &drg, &expander));
+        let labels = self.compress(&inputs);
+        for (lane, label) in self.lanes.iter_mut().zip(labels) {
+            write(lane.second, node, label);
+        }
         Ok(())
     }
 
-    /// Hashes the columns from a node on, a group at a time.
-    fn hash_columns(&mut self, node: u32) -> Result<(), SealError> {
-        let stop = node.saturating_add(COLUMNS_TOGETHER).min(self.graph.nodes());
-        let second = (node..stop).map(|node| read(self.second, node)).collect::<Result<Vec<Fr>, _>>()?;
-        let first = &*self.first;
-        let columns = (node..stop)
-            .into_par_iter()
-            .zip(&second)
-            .with_min_len(64)
-            .map(|(node, second)| Ok(label::column(read(first, node)?, *second)))
-            .collect::<Result<Vec<Fr>, SealError>>()?;
-        self.columns.extend(&columns);
-        self.replica.extend(&second);
-        self.done += u64::from(stop - node);
-        Ok(())
+    fn compress(&self, inputs: &[[Canonical; 8]; LANES_MAX]) -> [Canonical; LANES_MAX] {
+        let mut labels = [Canonical::ZERO; LANES_MAX];
+        lanes::compress(&inputs[..self.lanes.len()], &mut labels[..self.lanes.len()]);
+        labels
     }
+
+    /// Hashes the columns of all lanes from a node on, a group at a time, and returns how many nodes that were.
+    fn hash_columns(&mut self, node: u32) -> Result<u32, SealError> {
+        let stop = node.saturating_add(COLUMNS_TOGETHER).min(self.graph.nodes());
+        for (lane, [columns, replica]) in self.lanes.iter().zip(&mut self.trees) {
+            let read = |labels: &[u8]| {
+                (node..stop).map(|node| read(labels, node)).collect::<Result<Vec<Canonical>, _>>()
+            };
+            let (first, second) = (read(lane.first)?, read(lane.second)?);
+            columns.extend(&column_row(&first, &second));
+            replica.extend(&second);
+        }
+        Ok(stop - node)
+    }
+}
+
+/// The columns over consecutive labels of both layers.
+pub(crate) fn column_row(first: &[Canonical], second: &[Canonical]) -> Vec<Fr> {
+    let mut columns = vec![Fr::default(); first.len()];
+    let labels = first.par_chunks(COLUMNS_TASK).zip(second.par_chunks(COLUMNS_TASK));
+    columns.par_chunks_mut(COLUMNS_TASK).zip(labels).for_each(|(columns, (first, second))| {
+        let pair = |(first, second): (&Canonical, &Canonical)| [*first, *second, Canonical::ZERO];
+        let inputs: Vec<[Canonical; 3]> = first.iter().zip(second).map(pair).collect();
+        lanes::compress(&inputs, columns);
+    });
+    columns
 }
 
 /// Seals a sector in memory of its own.
 ///
-/// Returns the first layer, the second (the replica) and the commitments; `keep_going` is asked after every
-/// thousand steps and ends the work with `None`.
+/// `keep_going` is asked after every thousand steps and ends the work with `None`.
 ///
 /// # Panics
 /// When the height is not within 2 to 8.
-pub fn seal(height: u8, id: SectorId, mut keep_going: impl FnMut(Progress) -> bool) -> Option<SealedLabels> {
-    assert!((2..=8).contains(&height), "sectors have a height of 2 to 8");
-    let bytes = LABEL << (3 * u32::from(height));
-    let (mut first, mut second) = (vec![0; bytes], vec![0; bytes]);
-    let mut sealer = Sealer::new(height, id, &mut first, &mut second, Progress::START)
-        .expect("buffers have the size of a sector");
+pub fn seal(height: u8, id: SectorId, keep_going: impl FnMut(Progress) -> bool) -> Option<SealedLabels> {
+    seal_all(height, &[id], keep_going)?.pop()
+}
+
+/// Seals one to [`LANES_MAX`] sectors at once, each a lane, in memory of its own: two layers of each.
+///
+/// `keep_going` is asked after every thousand steps and ends the work with `None`.
+///
+/// # Panics
+/// When the height is not within 2 to 8; for no sectors, and more than lanes.
+pub fn seal_all(
+    height: u8,
+    ids: &[SectorId],
+    mut keep_going: impl FnMut(Progress) -> bool,
+) -> Option<Vec<SealedLabels>> {
+    let bytes = usize::try_from(sector_bytes(height)).expect("a sector fits the address space");
+    let mut buffers: Vec<[Vec<u8>; 2]> = ids.iter().map(|_| [vec![0; bytes], vec![0; bytes]]).collect();
+    let lanes = ids.iter().zip(&mut buffers).map(|(id, [first, second])| Lane { id: *id, first, second });
+    let mut sealer =
+        Sealer::new(height, lanes.collect(), Progress::START).expect("buffers have the size of a sector");
     while !sealer.is_done() {
         let progress = sealer.step(1_000).expect("nobody else writes into the buffers");
         if !keep_going(progress) {
@@ -223,7 +316,8 @@ pub fn seal(height: u8, id: SectorId, mut keep_going: impl FnMut(Progress) -> bo
         }
     }
     let sealed = sealer.finish().expect("nothing is left to do");
-    Some(SealedLabels { sealed, first, second })
+    let labels = sealed.into_iter().zip(buffers);
+    Some(labels.map(|(sealed, [first, second])| SealedLabels { sealed, first, second }).collect())
 }
 
 /// A sealed sector with both layers.
@@ -237,29 +331,35 @@ pub struct SealedLabels {
     pub second: Vec<u8>,
 }
 
+impl SealedLabels {
+    /// The view that proves.
+    pub fn kept(&self) -> KeptLabels<'_> {
+        KeptLabels { sealed: &self.sealed, first: &self.first, second: &self.second }
+    }
+}
+
 fn range(node: u32) -> core::ops::Range<usize> {
     let start = usize::try_from(node).expect("nodes are below 2^24") * LABEL;
     start..start + LABEL
 }
 
 /// The label of a node in a layer.
-pub(crate) fn read(labels: &[u8], node: u32) -> Result<Fr, SealError> {
+pub(crate) fn read(labels: &[u8], node: u32) -> Result<Canonical, SealError> {
     labels
         .get(range(node))
-        .and_then(FieldBytes::from_slice)
-        .and_then(|bytes| field::from_bytes(&bytes))
+        .and_then(|bytes| Canonical::from_bytes(bytes.first_chunk()?))
         .ok_or(SealError::Damaged(node))
 }
 
-fn read_all(labels: &[u8], nodes: &[u32], out: &mut [Fr]) -> Result<(), SealError> {
+fn read_all(labels: &[u8], nodes: &[u32], out: &mut [Canonical]) -> Result<(), SealError> {
     for (node, out) in nodes.iter().zip(out) {
         *out = read(labels, *node)?;
     }
     Ok(())
 }
 
-fn write(labels: &mut [u8], node: u32, label: Fr) {
-    labels[range(node)].copy_from_slice(field::to_bytes(&label).as_bytes());
+fn write(labels: &mut [u8], node: u32, label: Canonical) {
+    labels[range(node)].copy_from_slice(&label.to_bytes());
 }
 
 #[cfg(test)]

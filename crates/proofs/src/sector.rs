@@ -2,13 +2,13 @@
 
 use core::ops::Range;
 
+use hpips_crypto::lanes::Canonical;
 use hpips_crypto::merkle::{self, Path, Tree};
 use hpips_crypto::{Fr, field};
 use hpips_types::FieldBytes;
 
 use crate::element::Element;
-use crate::label;
-use crate::seal::{SealError, Sealed, read};
+use crate::seal::{SealError, Sealed, column_row, read};
 use crate::shape::{LEAF_DEPTH, NODE_BYTES};
 use crate::vanilla::{ColumnOpening, LeafOpening, activation::SectorLabels};
 
@@ -58,6 +58,26 @@ impl SectorTree {
         let own = usize::try_from(node - nodes.start).ok()?;
         let path = self.tree.open_with(node.into(), leaves.get(..Self::count(&nodes))?)?;
         Some(LeafOpening { leaf: *leaves.get(own)?, path: pad_path(path, self.height()) })
+    }
+
+    /// Both labels of a node and the path of their column, from the bytes of its [`Self::group`] in either
+    /// layer; of the tree over columns. Hashes all columns of the group, 512, in lanes.
+    ///
+    /// # Errors
+    /// [`SealError::Damaged`] when they are not those committed to.
+    ///
+    /// # Panics
+    /// As [`Self::group`].
+    pub fn open_column(&self, node: u32, first: &[u8], second: &[u8]) -> Result<ColumnOpening, SealError> {
+        let nodes = self.group_nodes(node);
+        let labels = |layer| {
+            (0..).take(Self::count(&nodes)).map(|at| read(layer, at)).collect::<Result<Vec<Canonical>, _>>()
+        };
+        let damaged = SealError::Damaged(node);
+        let (first, second) = (labels(first).map_err(|_| damaged)?, labels(second).map_err(|_| damaged)?);
+        let path = self.tree.open_with(node.into(), &column_row(&first, &second)).ok_or(damaged)?;
+        let own = usize::try_from(node - nodes.start).expect("at most 512");
+        Ok(ColumnOpening { first: first[own].into(), second: second[own].into(), path })
     }
 
     /// The stored rows as bytes: see docs/formats/proofs.md.
@@ -111,22 +131,19 @@ impl SectorLabels for KeptLabels<'_> {
     type Error = SealError;
 
     fn column(&self, node: u32) -> Result<ColumnOpening, SealError> {
-        let tree = &self.sealed.columns;
-        let columns = tree
-            .group_nodes(node)
-            .map(|node| Ok(label::column(read(self.first, node)?, read(self.second, node)?)))
-            .collect::<Result<Vec<Fr>, SealError>>()?;
-        let path = tree.tree.open_with(node.into(), &columns).ok_or(SealError::Damaged(node))?;
-        Ok(ColumnOpening { first: read(self.first, node)?, second: read(self.second, node)?, path })
+        let columns = &self.sealed.columns;
+        columns.open_column(node, group(columns, node, self.first)?, group(columns, node, self.second)?)
     }
 
     fn replica_path(&self, node: u32) -> Result<Path, SealError> {
-        let tree = &self.sealed.replica;
-        let labels = tree
-            .group_nodes(node)
-            .map(|node| read(self.second, node))
-            .collect::<Result<Vec<Fr>, SealError>>()?;
-        let path = tree.tree.open_with(node.into(), &labels).ok_or(SealError::Damaged(node))?;
-        Ok(pad_path(path, tree.height()))
+        let replica = &self.sealed.replica;
+        let opening = replica.open(node, group(replica, node, self.second)?);
+        opening.map(|opening| opening.path).ok_or(SealError::Damaged(node))
     }
+}
+
+fn group<'a>(tree: &SectorTree, node: u32, layer: &'a [u8]) -> Result<&'a [u8], SealError> {
+    let Range { start, end } = tree.group(node);
+    let range = usize::try_from(start).ok().zip(usize::try_from(end).ok());
+    range.and_then(|(start, end)| layer.get(start..end)).ok_or(SealError::Damaged(node))
 }

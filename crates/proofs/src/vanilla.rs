@@ -104,4 +104,6 @@ fn check_record(
 }
 
 #[cfg(test)]
+mod attacks;
+#[cfg(test)]
 mod tests;

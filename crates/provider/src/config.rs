@@ -13,7 +13,13 @@ pub struct Config {
     pub target: Option<Target>,
     /// Bytes of disk that stay free whatever is asked for.
     pub reserve_bytes: u64,
+    /// Memory that sealing may take. A sector of 512 MiB takes twice its size while it is sealed, eight at once
+    /// little more time than one; one is sealed at a time in any case.
+    pub sealing_memory_bytes: u64,
 }
+
+/// What sealing takes where nothing else is said: one sector of 512 MiB, or eight of 64 MiB.
+pub const SEALING_MEMORY_BYTES: u64 = 3 << 29;
 
 /// What a provider wants to offer.
 #[derive(Clone, Debug, PartialEq, Eq)]

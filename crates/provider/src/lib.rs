@@ -21,11 +21,13 @@ mod pieces;
 mod pledge;
 mod provider;
 mod repair;
+mod sealing;
 mod sectors;
 mod serve;
 mod window;
 
-pub use config::{Config, Target};
+pub use config::{Config, SEALING_MEMORY_BYTES, Target};
 pub use pieces::{PieceError, Pieces};
 pub use provider::{Parts, Provider, StartError, Status};
+pub use sealing::SealingError;
 pub use sectors::{SectorError, Sectors};

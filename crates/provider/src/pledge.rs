@@ -12,12 +12,11 @@ use tracing::info;
 
 use crate::config::Target;
 use crate::provider::Shared;
+use crate::sealing::{Job, Sealing, SealingError};
 use crate::sectors::SectorError;
 
 /// Sectors sealed and announced in one batch at most; a smaller first batch earns sooner.
 const BATCH_SECTORS: usize = 4;
-/// Nodes between two looks at whether to stop.
-const STEP_REPORT: u64 = 4_096;
 
 /// What is to be done next.
 #[derive(Debug, PartialEq)]
@@ -154,35 +153,40 @@ fn announced(shared: &Shared, numbers: &[u64]) -> Vec<Announced> {
     sectors.iter().filter(|(number, _)| numbers.contains(number)).map(one).collect()
 }
 
-/// Seals sectors one after the other; on a thread that may block.
+/// Seals sectors, as many at once as there is memory for; on a thread that may block.
 fn seal_sectors(
     shared: &Shared,
     count: usize,
     ticket: (Height, hpips_proofs::Beacon),
-) -> Result<(), SectorError> {
+) -> Result<(), SealingError> {
     let height = shared.shape.sector_height();
-    let total = u64::try_from(count).unwrap_or(u64::MAX).saturating_mul(seal::Progress::steps(height));
-    for done in 0..count {
-        let state = shared.parts.chain.state();
-        let used = query::pledge(&state, &shared.me).map_or(0, |pledge| pledge.next_sector);
-        let number = shared.sectors().next_number().max(used);
-        let id = SectorId { provider: shared.me, number, ticket: ticket.1 };
-        let before = u64::try_from(done).unwrap_or(u64::MAX) * seal::Progress::steps(height);
-        let mut shown = 0;
-        let labels = seal::seal(height, id, |progress| {
-            if progress.done() >= shown + STEP_REPORT {
-                shown = progress.done();
-                shared.report(|status| status.sealing = (before + shown, total));
-            }
-            !*shared.stop.borrow()
-        });
-        let Some(labels) = labels else { return Ok(()) };
-        let mut sectors = shared.sectors();
-        sectors.insert(ticket.0, &labels)?;
-        let complete = u64::try_from(sectors.iter().count()).unwrap_or(u64::MAX);
-        shared.report(|status| status.sectors = complete);
+    let sealing = Sealing::new(&shared.dir.join("sectors"), &shared.shape);
+    let state = shared.parts.chain.state();
+    let is_known = |job: &Job| query::opening(&state, job.ticket).is_some_and(|row| row.beacon.is_some());
+    let pending = sealing.pending()?.filter(is_known);
+    let used = query::pledge(&state, &shared.me).map_or(0, |pledge| pledge.next_sector);
+    let first = shared.sectors().next_number().max(used);
+    let job = pending.filter(|job| job.ids.iter().all(|id| id.number >= first)).unwrap_or_else(|| {
+        // One lane in any case: less memory than that was never enough to seal.
+        let lanes = seal::lanes_within(height, shared.sealing_memory_bytes).max(1).min(count);
+        let id = |number| SectorId { provider: shared.me, number, ticket: ticket.1 };
+        Job { ids: (first..).take(lanes).map(id).collect(), ticket: ticket.0 }
+    });
+    let lanes = u64::try_from(job.ids.len()).unwrap_or(u64::MAX);
+    let total = seal::Progress::steps(height).saturating_mul(lanes);
+    let labels = sealing.run(&job, |progress| {
+        shared.report(|status| status.sealing = (progress.done().saturating_mul(lanes), total));
+        !*shared.stop.borrow()
+    })?;
+    let Some(labels) = labels else { return Ok(()) };
+    let mut sectors = shared.sectors();
+    for labels in &labels {
+        sectors.insert(job.ticket, labels)?;
     }
-    shared.report(|status| status.sealing = (0, 0));
+    let complete = u64::try_from(sectors.iter().count()).unwrap_or(u64::MAX);
+    drop(sectors);
+    sealing.clear()?;
+    shared.report(|status| (status.sectors, status.sealing) = (complete, (0, 0)));
     Ok(())
 }
 
@@ -212,8 +216,7 @@ fn prove_batch(
     }
     let mut proofs = Vec::new();
     for statement in statements {
-        let witness =
-            activation::prove(&statement, &sectors, |at| labels.get(at).map(|labels| labels.kept()))?;
+        let witness = activation::prove(&statement, &sectors, |at| labels.get(at))?;
         let statement = Statement::Activation(statement);
         proofs.push(shared.parts.prover.prove(&statement, &Witness::from(witness))?);
     }

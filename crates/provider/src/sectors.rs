@@ -10,12 +10,13 @@
 
 use std::collections::BTreeMap;
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use hpips_proofs::vanilla::LeafOpening;
-use hpips_proofs::{Element, KeptLabels, Sealed, SealedLabels, SealedSector, SectorTree, Shape};
+use hpips_crypto::merkle::Path as MerklePath;
+use hpips_proofs::vanilla::{ColumnOpening, LeafOpening, activation};
+use hpips_proofs::{Element, Sealed, SealedLabels, SealedSector, SectorTree, Shape};
 use hpips_types::{Height, cbor};
 use serde::{Deserialize, Serialize};
 
@@ -76,7 +77,7 @@ pub struct Sectors {
     by_number: BTreeMap<u64, Sector>,
 }
 
-fn io_at(path: &Path) -> impl FnOnce(io::Error) -> SectorError {
+pub(crate) fn io_at(path: &Path) -> impl FnOnce(io::Error) -> SectorError {
     let path = path.to_path_buf();
     move |source| SectorError::Io { path, source }
 }
@@ -185,29 +186,28 @@ impl Sector {
     /// [`SectorError::Damaged`] when the bytes are not those committed to.
     pub fn open(&self, node: u32) -> Result<LeafOpening, SectorError> {
         let path = self.dir.join("replica");
-        let range = self.rows.group(node);
-        let bytes = usize::try_from(range.end - range.start).expect("a group is at most 16 KiB");
-        let mut group = vec![0; bytes];
         let file = File::open(&path).map_err(io_at(&path))?;
-        file.read_exact_at(&mut group, range.start).map_err(io_at(&path))?;
+        let group = read_group(&self.rows, node, &(path, file))?;
         let number = self.meta.sector.id.number;
         self.rows.open(node, &group).ok_or(SectorError::Damaged { number, node })
     }
 
-    /// Everything the activation needs, read back from disk.
+    /// What the activation opens, read from disk as it is asked for.
     ///
     /// # Errors
-    /// [`SectorError`] when it cannot be read.
-    pub fn labels(&self) -> Result<SectorLabels, SectorError> {
-        let read = |name: &str| {
+    /// [`SectorError`] when the files are not there.
+    pub fn labels(&self) -> Result<LabelFiles, SectorError> {
+        let open = |name: &str| {
             let path = self.dir.join(name);
-            let mut bytes = Vec::new();
-            File::open(&path).and_then(|mut file| file.read_to_end(&mut bytes)).map_err(io_at(&path))?;
-            Ok::<_, SectorError>(bytes)
+            File::open(&path).map_err(io_at(&path)).map(|file| (path, file))
         };
         let columns = read_tree(&self.dir.join("columns"), self.rows.height())?;
-        let sealed = Sealed { sector: self.meta.sector, columns, replica: self.rows.clone() };
-        Ok(SectorLabels { sealed, first: read("first")?, second: read("replica")? })
+        let (sector, replica) = (self.meta.sector, self.rows.clone());
+        Ok(LabelFiles {
+            sealed: Sealed { sector, columns, replica },
+            first: open("first")?,
+            second: open("replica")?,
+        })
     }
 
     /// Deletes what only the activation needed.
@@ -231,23 +231,49 @@ fn read_tree(path: &Path, height: u8) -> Result<SectorTree, SectorError> {
     SectorTree::from_bytes(&bytes, height).ok_or_else(|| SectorError::Malformed(path.to_path_buf()))
 }
 
-/// Both layers of a sector in memory.
+/// Both layers of a sector on disk: half a gibibyte each at full size, of which an activation opens groups.
 #[derive(Debug)]
-pub struct SectorLabels {
+pub struct LabelFiles {
     sealed: Sealed,
-    first: Vec<u8>,
-    second: Vec<u8>,
+    first: (PathBuf, File),
+    second: (PathBuf, File),
 }
 
-impl SectorLabels {
-    /// The view that proves.
-    pub fn kept(&self) -> KeptLabels<'_> {
-        KeptLabels { sealed: &self.sealed, first: &self.first, second: &self.second }
+impl LabelFiles {
+    fn damaged(&self, node: u32) -> SectorError {
+        SectorError::Damaged { number: self.sealed.sector.id.number, node }
     }
+}
+
+impl activation::SectorLabels for LabelFiles {
+    type Error = SectorError;
+
+    fn column(&self, node: u32) -> Result<ColumnOpening, SectorError> {
+        let columns = &self.sealed.columns;
+        let (first, second) =
+            (read_group(columns, node, &self.first)?, read_group(columns, node, &self.second)?);
+        columns.open_column(node, &first, &second).map_err(|_| self.damaged(node))
+    }
+
+    fn replica_path(&self, node: u32) -> Result<MerklePath, SectorError> {
+        let replica = &self.sealed.replica;
+        let group = read_group(replica, node, &self.second)?;
+        replica.open(node, &group).map(|opening| opening.path).ok_or_else(|| self.damaged(node))
+    }
+}
+
+/// The labels that a node opens with.
+fn read_group(tree: &SectorTree, node: u32, (path, file): &(PathBuf, File)) -> Result<Vec<u8>, SectorError> {
+    let range = tree.group(node);
+    let bytes = usize::try_from(range.end - range.start).expect("a group is at most 16 KiB");
+    let mut group = vec![0; bytes];
+    file.read_exact_at(&mut group, range.start).map_err(io_at(path))?;
+    Ok(group)
 }
 
 #[cfg(test)]
 mod tests {
+    use hpips_proofs::vanilla::activation::SectorLabels as _;
     use hpips_proofs::{Beacon, SectorId, seal};
     use hpips_types::{AccountId, Blake3Hash, NetworkParams};
 
@@ -274,7 +300,11 @@ mod tests {
         let sector = sectors.by_replica(id.replica_id().into()).unwrap();
         assert_eq!(sector.meta, Meta { sector: labels.sealed.sector, ticket: Height::new(3) });
         let opened = sector.open(9).unwrap();
-        assert_eq!(sector.labels().unwrap().second, labels.second);
+        let (files, kept) = (sector.labels().unwrap(), labels.kept());
+        for node in [0, 17, 63] {
+            assert_eq!(files.column(node).unwrap(), kept.column(node).unwrap());
+            assert_eq!(files.replica_path(node).unwrap(), kept.replica_path(node).unwrap());
+        }
         sector.drop_labels().unwrap();
         sector.drop_labels().unwrap();
         assert_eq!(sector.open(9).unwrap(), opened);

@@ -34,15 +34,39 @@ pub enum OpenError {
         /// Who has it; `?` when it did not say.
         holder: String,
     },
-    /// Written by another version of this program.
-    #[error("the store at {} has format {found:?}, this program reads {expected:?}", path.display())]
+    /// Its version file is none of ours.
+    #[error("{} is no store of this program: its version file says {found:?}", path.display())]
     Version {
-        /// The store.
+        /// The folder.
         path: PathBuf,
         /// What its version file says.
         found: String,
-        /// What is read here.
-        expected: &'static str,
+    },
+    /// Written by a newer version of this program. Nothing was changed.
+    #[error(
+        "the store at {} has format {found}, this program knows up to {known}: use a newer hpips; nothing was changed",
+        path.display()
+    )]
+    Newer {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// What is known here.
+        known: u32,
+    },
+    /// Written by an older version of this program. Nothing was changed.
+    #[error(
+        "the store at {} has format {found}, this program writes {known}: run `hpips repo migrate`; nothing was changed",
+        path.display()
+    )]
+    Older {
+        /// The store.
+        path: PathBuf,
+        /// Its format.
+        found: u32,
+        /// What is written here.
+        known: u32,
     },
     /// A file of the store failed.
     #[error("cannot use {}", path.display())]
@@ -98,11 +122,27 @@ pub enum WriteError {
     /// recovers it. Reads go on.
     #[error("an earlier write failed: open the store again")]
     Poisoned,
-    /// Collection was asked for while somebody holds blocks that are not pinned yet.
-    #[error("{holds} operations are under way that keep blocks: try again later")]
-    Held {
-        /// How many.
-        holds: usize,
+    /// The packs would become longer than they may. Nothing was stored.
+    #[error(
+        "the store has {used} of {max} bytes and {more} more do not fit: free some with `repo gc`, or raise the limit"
+    )]
+    Full {
+        /// Bytes of all packs.
+        used: u64,
+        /// Bytes that were to be added.
+        more: u64,
+        /// Bytes they may have.
+        max: u64,
+    },
+    /// The disk has no room. Nothing was stored; reading goes on, and so does writing once there is room.
+    #[error("the disk of {} has {free} bytes left and {more} are needed: nothing was stored, make room and try again", path.display())]
+    NoSpace {
+        /// The store.
+        path: PathBuf,
+        /// Bytes left.
+        free: u64,
+        /// Bytes needed, with what the index may grow by.
+        more: u64,
     },
     /// A block that is needed to tell what is alive cannot be read.
     #[error(transparent)]

@@ -1,6 +1,8 @@
 //! The index: a redb database, and the only place that opens its transactions.
 
+use std::collections::HashMap;
 use std::ffi::OsStr;
+use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -15,8 +17,8 @@ use crate::error::{IndexError, OpenError};
 use crate::layer::{Layer, LayerFile};
 use crate::pack::{Found, record_bytes};
 use crate::tables::{
-    BLOCKS, FILE_ROWS, FILES, Kind, META, META_BLOCKS, PACKS, PIECE_KEYS, Row, USER_FILES, row_key, rows_of,
-    split_key,
+    BLOCKS, FILE_ROWS, FILES, Kind, META, META_BLOCKS, PACK_OPEN, PACKS, PIECE_KEYS, Row, USER_FILES,
+    row_key, rows_of, split_key,
 };
 
 /// Where a block can be read.
@@ -115,7 +117,11 @@ impl Index {
             }
         };
         let index = Self { db };
-        // Readers expect every table to be there.
+        // Readers expect every table to be there; the last one made tells.
+        let is_new = index.db.begin_read().map_err(IndexError::from)?.open_table(META).is_err();
+        if !is_new {
+            return Ok(index);
+        }
         index.write(Durable::Now, |tx| {
             tx.0.open_table(BLOCKS)?;
             tx.0.open_table(PACKS)?;
@@ -153,35 +159,75 @@ impl Index {
         Ok(places)
     }
 
-    /// Which of these blocks are in packs. Pieces and user files do not count: they go without asking.
-    pub(crate) fn packed<'a>(&self, cids: impl Iterator<Item = &'a Cid>) -> Result<Vec<bool>, IndexError> {
+    /// Where each of these blocks is known to be.
+    pub(crate) fn known<'a>(&self, cids: impl Iterator<Item = &'a Cid>) -> Result<Vec<Known>, IndexError> {
         let tx = self.db.begin_read()?;
         let blocks = tx.open_table(BLOCKS)?;
-        let is_packed = |cid: &Cid| {
-            let (from, to) = rows_of(&cid.hash().to_bytes());
-            let first = blocks.range(&*from..&*to)?.next().transpose()?;
-            Ok(first.is_some_and(|(key, _)| matches!(split_key(key.value()), Some((_, Kind::Pack, _)))))
-        };
-        cids.map(is_packed).collect()
+        cids.map(|cid| known_in(&blocks, &cid.hash().to_bytes())).collect()
     }
 
-    /// The rows after a key, at most `count`, as their key, CID, kind, container and row; `None` starts at the first.
-    pub(crate) fn page(&self, after: Option<&[u8]>, count: usize) -> Result<Vec<PageRow>, IndexError> {
-        use std::ops::Bound;
+    /// For each block whether its row of this pack points to this offset.
+    pub(crate) fn are_at<'a>(
+        &self,
+        pack: u64,
+        places: impl Iterator<Item = (&'a Cid, u64)>,
+    ) -> Result<Vec<bool>, IndexError> {
+        let tx = self.db.begin_read()?;
+        let blocks = tx.open_table(BLOCKS)?;
+        let is_at = |(cid, offset): (&Cid, u64)| {
+            let row = blocks.get(&*row_key(&cid.hash().to_bytes(), Kind::Pack, pack))?;
+            let row = row.and_then(|value| Row::decode(value.value()));
+            Ok(row.is_some_and(|row| row.offset == offset))
+        };
+        places.map(is_at).collect()
+    }
+
+    /// At most `count` rows after a key, and the key of the last one; `None` starts at the first, and says at the end
+    /// that there are no more.
+    pub(crate) fn page(
+        &self,
+        after: Option<&[u8]>,
+        count: usize,
+    ) -> Result<(Vec<PageRow>, Option<Vec<u8>>), IndexError> {
         let tx = self.db.begin_read()?;
         let blocks = tx.open_table(BLOCKS)?;
         let from = after.map_or(Bound::Unbounded, Bound::Excluded);
         let mut rows = Vec::new();
+        let mut last = None;
         for item in blocks.range::<&[u8]>((from, Bound::Unbounded))?.take(count) {
             let (key, value) = item?;
-            let Some(((hash, kind, container), row)) = split_key(key.value()).zip(Row::decode(value.value()))
-            else {
-                continue;
-            };
-            let Some(cid) = row.cid(hash) else { continue };
-            rows.push(PageRow { key: key.value().to_vec(), cid, kind, container, row });
+            rows.extend(PageRow::decode(key.value(), value.value()));
+            last = Some(key);
         }
-        Ok(rows)
+        Ok((rows, last.map(|key| key.value().to_vec())))
+    }
+
+    /// Calls `visit` with every row, in the order of their multihashes. Rows that come or go meanwhile may or may not be
+    /// visited.
+    pub(crate) fn scan(&self, mut visit: impl FnMut(&PageRow)) -> Result<(), IndexError> {
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let (rows, last) = self.page(after.as_deref(), PAGE_ROWS)?;
+            rows.iter().for_each(&mut visit);
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+
+    /// The path of each container.
+    pub(crate) fn paths(
+        &self,
+        containers: impl Iterator<Item = u64>,
+    ) -> Result<Vec<Option<PathBuf>>, IndexError> {
+        let tx = self.db.begin_read()?;
+        let files = tx.open_table(FILES)?;
+        let path = |container| {
+            let path = files.get(container)?;
+            Ok(path.map(|path| PathBuf::from(OsStr::from_bytes(path.value()))))
+        };
+        containers.map(path).collect()
     }
 
     /// All packs.
@@ -228,14 +274,69 @@ impl Index {
     }
 }
 
+/// Rows that are read in one transaction: longer ones keep pages from being used again.
+const PAGE_ROWS: usize = 16 * 1024;
+
+/// Where a block is known to be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    /// Nowhere.
+    Nowhere,
+    /// In pieces or users' files only: they go without asking.
+    Lent,
+    /// In a pack.
+    Packed,
+}
+
+fn known_in(
+    blocks: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    hash: &[u8],
+) -> Result<Known, IndexError> {
+    let (from, to) = rows_of(hash);
+    // Packs come first among a block's rows.
+    let first = blocks.range(&*from..&*to)?.next().transpose()?;
+    Ok(match first.as_ref().map(|(key, _)| split_key(key.value())) {
+        None => Known::Nowhere,
+        Some(Some((_, Kind::Pack, _))) => Known::Packed,
+        Some(_) => Known::Lent,
+    })
+}
+
+/// Records with their multihashes in the order of the tree, where neighbours meet the same pages; of equal ones the first
+/// stays the first.
+fn in_order(records: &[Found]) -> Vec<(Vec<u8>, &Found)> {
+    let mut rows: Vec<_> = records.iter().map(|found| (found.cid.hash().to_bytes(), found)).collect();
+    rows.sort_by(|(one, _), (two, _)| one.cmp(two));
+    rows
+}
+
+/// What one step of a sweep removed.
+#[derive(Debug, Default)]
+pub(crate) struct Swept {
+    /// Rows removed.
+    pub(crate) rows: u64,
+    /// Bytes of their records, by pack.
+    pub(crate) freed: HashMap<u64, u64>,
+    /// Blocks of which no row is left.
+    pub(crate) gone: Vec<Cid>,
+    /// Where the next step begins; `None` when this was the last.
+    pub(crate) last: Option<Vec<u8>>,
+}
+
 /// A row with its block's name.
 #[derive(Clone, Debug)]
 pub(crate) struct PageRow {
-    pub(crate) key: Vec<u8>,
     pub(crate) cid: Cid,
     pub(crate) kind: Kind,
     pub(crate) container: u64,
     pub(crate) row: Row,
+}
+
+impl PageRow {
+    fn decode(key: &[u8], value: &[u8]) -> Option<Self> {
+        let ((hash, kind, container), row) = split_key(key).zip(Row::decode(value))?;
+        Some(Self { cid: row.cid(hash)?, kind, container, row })
+    }
 }
 
 /// A write transaction; dropped without a commit it never happened.
@@ -313,14 +414,11 @@ impl Tx {
     ) -> Result<(), IndexError> {
         let mut blocks = self.0.open_table(BLOCKS)?;
         let (mut live, mut added) = (0, 0);
-        for record in records {
-            let hash = record.cid.hash().to_bytes();
-            let (from, to) = rows_of(&hash);
-            // Packs come first among a block's rows.
-            match blocks.range(&*from..&*to)?.next().transpose()? {
-                Some((key, _)) if matches!(split_key(key.value()), Some((_, Kind::Pack, _))) => continue,
-                Some(_) => {}
-                None => added += 1,
+        for (hash, record) in in_order(records) {
+            match known_in(&blocks, &hash)? {
+                Known::Packed => continue,
+                Known::Lent => {}
+                Known::Nowhere => added += 1,
             }
             let row = Row::new(&record.cid, record.offset, record.bytes);
             blocks.insert(&*row_key(&hash, Kind::Pack, pack), &row.encode()[..])?;
@@ -328,34 +426,137 @@ impl Tx {
         }
         drop(blocks);
         self.add_blocks(added, 0)?;
+        self.cover(pack, end, state, live)
+    }
+
+    /// Adds records of blocks that no pack has, `added` of which nobody has; or, when they come `from` another pack,
+    /// replaces their rows there.
+    pub(crate) fn append_records(
+        &self,
+        pack: u64,
+        records: &[Found],
+        end: u64,
+        added: u64,
+        from: Option<u64>,
+    ) -> Result<(), IndexError> {
+        let mut blocks = self.0.open_table(BLOCKS)?;
+        let mut live = 0;
+        for (hash, found) in in_order(records) {
+            if let Some(from) = from {
+                blocks.remove(&*row_key(&hash, Kind::Pack, from))?;
+            }
+            let row = Row::new(&found.cid, found.offset, found.bytes);
+            blocks.insert(&*row_key(&hash, Kind::Pack, pack), &row.encode()[..])?;
+            live += record_bytes(&found.cid, found.bytes);
+        }
+        drop(blocks);
+        self.add_blocks(added, 0)?;
+        if let Some(from) = from {
+            self.free(&HashMap::from([(from, live)]))?;
+        }
+        self.cover(pack, end, PACK_OPEN, live)
+    }
+
+    fn cover(&self, pack: u64, end: u64, state: u8, live: u64) -> Result<(), IndexError> {
         let mut packs = self.0.open_table(PACKS)?;
         let before = packs.get(pack)?.map_or(0, |value| value.value().2);
         packs.insert(pack, (end, state, before + live))?;
         Ok(())
     }
 
-    /// Removes rows of packs; keys of other kinds are left alone.
-    pub(crate) fn remove_records(&self, found: &[(u64, Cid)]) -> Result<u64, IndexError> {
-        let mut freed_total = 0;
+    /// So many bytes of packs are no longer alive.
+    fn free(&self, freed: &HashMap<u64, u64>) -> Result<(), IndexError> {
+        let mut packs = self.0.open_table(PACKS)?;
+        for (pack, freed) in freed {
+            let found = packs.get(pack)?.map(|value| value.value());
+            if let Some((end, state, live)) = found {
+                packs.insert(pack, (end, state, live.saturating_sub(*freed)))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes rows of packs.
+    pub(crate) fn remove_records(&self, found: &[(u64, Cid)]) -> Result<(), IndexError> {
+        let mut freed = HashMap::new();
         for (pack, cid) in found {
             let key = row_key(&cid.hash().to_bytes(), Kind::Pack, *pack);
             let rows = self.remove_rows(core::iter::once(key))?;
-            let freed: u64 = rows.iter().map(|row| record_bytes(cid, row.bytes)).sum();
-            freed_total += freed;
-            let mut packs = self.0.open_table(PACKS)?;
-            let state = packs.get(*pack)?.map(|value| value.value());
-            if let Some((end, state, live)) = state {
-                packs.insert(*pack, (end, state, live.saturating_sub(freed)))?;
-            }
+            *freed.entry(*pack).or_insert(0) +=
+                rows.iter().map(|row| record_bytes(cid, row.bytes)).sum::<u64>();
         }
-        Ok(freed_total)
+        self.free(&freed)
     }
 
-    pub(crate) fn set_pack(&self, pack: u64, end: u64, state: u8) -> Result<(), IndexError> {
-        let mut packs = self.0.open_table(PACKS)?;
-        let live = packs.get(pack)?.map_or(0, |value| value.value().2);
-        packs.insert(pack, (end, state, live))?;
+    /// Looks at `count` rows after a key, and those that belong to the last of these blocks, and removes those of packs and
+    /// users' files that are not kept.
+    pub(crate) fn sweep(
+        &self,
+        after: Option<&[u8]>,
+        count: usize,
+        is_kept: impl Fn(&PageRow) -> bool,
+    ) -> Result<Swept, IndexError> {
+        let mut swept = Swept::default();
+        let mut lent: Vec<(u64, Vec<u8>)> = Vec::new();
+        let mut blocks = self.0.open_table(BLOCKS)?;
+        let from = after.map_or(Bound::Unbounded, Bound::Excluded);
+        if let Some(item) = blocks.range::<&[u8]>((from, Bound::Unbounded))?.nth(count) {
+            swept.last = split_key(item?.0.value()).map(|(hash, ..)| rows_of(hash).1);
+        }
+        // The rows of a block stand together: the block is gone when all of them went.
+        let mut block: Option<(Cid, bool)> = None;
+        let to = swept.last.as_deref().map_or(Bound::Unbounded, Bound::Included);
+        blocks.retain_in::<&[u8], _>((from, to), |key, value| {
+            let Some(row) = PageRow::decode(key, value) else { return true };
+            let kept = is_kept(&row);
+            match &mut block {
+                Some((cid, is_gone)) if cid.hash() == row.cid.hash() => *is_gone &= !kept,
+                _ => {
+                    swept.gone.extend(block.filter(|(_, is_gone)| *is_gone).map(|(cid, _)| cid));
+                    block = Some((row.cid, !kept));
+                }
+            }
+            if !kept {
+                swept.rows += 1;
+                match row.kind {
+                    Kind::Pack => {
+                        let bytes = record_bytes(&row.cid, row.row.bytes);
+                        *swept.freed.entry(row.container).or_insert(0) += bytes;
+                    }
+                    Kind::Piece | Kind::UserFile => lent.push((row.container, row.cid.hash().to_bytes())),
+                }
+            }
+            kept
+        })?;
+        drop(blocks);
+        swept.gone.extend(block.filter(|(_, is_gone)| *is_gone).map(|(cid, _)| cid));
+        self.add_blocks(0, u64::try_from(swept.gone.len()).expect("64 bits"))?;
+        self.free(&swept.freed)?;
+        self.forget_lent(&lent)?;
+        Ok(swept)
+    }
+
+    /// Forgets that users' files hold these blocks, and files that hold none any more.
+    fn forget_lent(&self, lent: &[(u64, Vec<u8>)]) -> Result<(), IndexError> {
+        let mut file_rows = self.0.open_table(FILE_ROWS)?;
+        for (container, hash) in lent {
+            file_rows.remove((*container, &**hash))?;
+            let mut left = file_rows.range((*container, &[][..])..(*container + 1, &[][..]))?;
+            if left.next().is_none()
+                && let Some(path) = self.0.open_table(FILES)?.remove(*container)?
+            {
+                self.0.open_table(USER_FILES)?.remove(path.value())?;
+            }
+        }
         Ok(())
+    }
+
+    /// Notes a pack's end and state; returns the end it had.
+    pub(crate) fn set_pack(&self, pack: u64, end: u64, state: u8) -> Result<u64, IndexError> {
+        let mut packs = self.0.open_table(PACKS)?;
+        let (before, live) = packs.get(pack)?.map_or((0, 0), |value| (value.value().0, value.value().2));
+        packs.insert(pack, (end, state, live))?;
+        Ok(before)
     }
 
     pub(crate) fn remove_pack(&self, pack: u64) -> Result<(), IndexError> {

@@ -11,6 +11,8 @@ use std::sync::Arc;
 pub(crate) trait LayerFile: Debug + Send + Sync + 'static {
     fn len(&self) -> io::Result<u64>;
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()>;
+    /// As [`Self::read_exact_at`], into new memory that is not cleared before.
+    fn read_vec_at(&self, len: usize, offset: u64) -> io::Result<Vec<u8>>;
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()>;
     fn set_len(&self, len: u64) -> io::Result<()>;
     /// Content and length survive a power cut once this returns.
@@ -31,6 +33,8 @@ pub(crate) trait Layer: Debug + Send + Sync + 'static {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()>;
     fn remove(&self, path: &Path) -> io::Result<()>;
     fn sync_dir(&self, dir: &Path) -> io::Result<()>;
+    /// Bytes that can still be written to the file system of a folder.
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64>;
 }
 
 /// The real file system.
@@ -80,6 +84,11 @@ impl Layer for Disk {
     fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         File::open(dir)?.sync_all()
     }
+
+    fn free_bytes(&self, dir: &Path) -> io::Result<u64> {
+        let found = rustix::fs::statvfs(dir)?;
+        Ok(found.f_bavail.saturating_mul(found.f_frsize))
+    }
 }
 
 impl LayerFile for File {
@@ -89,6 +98,22 @@ impl LayerFile for File {
 
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         FileExt::read_exact_at(self, bytes, offset)
+    }
+
+    fn read_vec_at(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(len);
+        while bytes.len() < len {
+            let at = offset.checked_add(u64::try_from(bytes.len()).expect("64 bits"));
+            let at = at.ok_or(io::ErrorKind::UnexpectedEof)?;
+            // The vector may have got more room than was asked for: what is read beyond `len` is cut off below.
+            match rustix::io::pread(self, rustix::buffer::spare_capacity(&mut bytes), at) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        bytes.truncate(len);
+        Ok(bytes)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

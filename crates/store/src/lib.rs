@@ -10,13 +10,17 @@
 //! | to do | use |
 //! |---|---|
 //! | store blocks from outside (checked against their CIDs) | [`Store::put`] |
-//! | store blocks this process has just built | [`Store::put_built`] |
+//! | store blocks this process has just built | [`Store::put_built`], or [`Store::ingest`] while the next are built |
+//! | keep what is not pinned yet from being collected | [`Store::hold`] |
 //! | read | [`Store::get`], [`Store::size`], [`Store::has`], or [`hpips_bitswap::BlockSource`] |
-//! | keep things | [`Store::pin`], [`Store::unpin`], [`Store::pins`], [`Store::set_files_root`] |
+//! | keep things | [`Store::pin`], [`Store::update_pin`], [`Store::unpin`], [`Store::pins`], [`Store::set_files_root`] |
+//! | ask what keeps a block | [`Store::kept_by`], [`Store::for_each_indirect`], [`Store::verify_pins`] |
 //! | serve blocks out of a provider's piece file | [`Store::add_piece`], [`Store::remove_piece`] |
-//! | serve blocks out of a user's file (`--nocopy`) | [`Store::add_user_file`] |
-//! | make room | [`Store::delete`], [`Store::collect`], with [`Store::hold`] for what is not pinned yet |
-//! | check everything | [`Store::verify`] |
+//! | serve blocks out of a user's file (`--nocopy`) | [`Store::add_user_file`], [`Store::for_each_lent`], [`Store::verify_lent`] |
+//! | make room | [`Store::delete`], [`Store::collect_with`] |
+//! | see how large it is | [`Store::stat`] |
+//! | check everything | [`Store::verify_with`] |
+//! | bring an older store up to date | [`Store::migrate`] |
 //!
 //! Formats: docs/formats/store.md.
 //!
@@ -35,20 +39,28 @@
 //! ```
 
 mod collect;
+mod compact;
 mod config;
 mod error;
 mod index;
+mod ingest;
 mod journal;
+mod kept;
 mod layer;
+mod lease;
+mod lent;
 mod lock;
+mod marks;
 mod open;
 mod pack;
 mod pieces;
 mod pins;
 mod read;
+mod stat;
 mod store;
 mod tables;
 mod verify;
+mod version;
 mod write;
 
 #[cfg(test)]
@@ -56,10 +68,16 @@ mod mocks;
 #[cfg(test)]
 mod tests;
 
-pub use collect::{CollectReport, Hold};
+pub use collect::CollectReport;
 pub use config::Config;
 pub use error::{IndexError, OpenError, ReadError, WriteError};
+pub use ingest::Ingest;
+pub use kept::{BadBlock, KeptBy};
+pub use lease::Hold;
+pub use lent::{LentBlock, LentStatus};
 pub use pieces::PieceKey;
 pub use pins::{OldPin, Pin, PinKind};
+pub use stat::Stat;
 pub use store::{BLOCK_BYTES_MAX, Store};
-pub use verify::VerifyReport;
+pub use verify::{Damage, VerifyProgress, VerifyReport};
+pub use version::{Migrated, VERSION};

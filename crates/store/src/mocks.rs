@@ -93,6 +93,7 @@ struct State {
     is_off: bool,
     dice: Dice,
     operations: u64,
+    free_bytes: u64,
 }
 
 /// The disk; clones share it, files that were opened before a cut stay dead.
@@ -126,12 +127,17 @@ impl MemoryDisk {
             is_off: false,
             dice: Dice(seed),
             operations: 0,
+            free_bytes: u64::MAX,
         };
         Self { state: Arc::new(Mutex::new(state)), boot: 0, boots: Arc::new(Mutex::new(0)) }
     }
 
     pub(crate) fn set_fault(&self, fault: Option<Fault>) {
         self.state.lock().unwrap().fault = fault;
+    }
+
+    pub(crate) fn set_free_bytes(&self, bytes: u64) {
+        self.state.lock().unwrap().free_bytes = bytes;
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -277,6 +283,10 @@ impl Layer for MemoryDisk {
         state.pending_names.clear();
         Ok(())
     }
+
+    fn free_bytes(&self, _dir: &Path) -> io::Result<u64> {
+        Ok(self.lock()?.free_bytes)
+    }
 }
 
 impl MemoryFile {
@@ -298,6 +308,12 @@ impl LayerFile for MemoryFile {
         let found = state.contents[&self.id].current.get(offset..offset + bytes.len());
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())
+    }
+
+    fn read_vec_at(&self, len: usize, offset: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = vec![0; len];
+        self.read_exact_at(&mut bytes, offset)?;
+        Ok(bytes)
     }
 
     fn write_all_at(&self, bytes: &[u8], offset: u64) -> io::Result<()> {

@@ -1,24 +1,26 @@
 //! Opening: version, index, and what a crash left in the packs.
 
-use std::collections::BTreeMap;
+use std::cell::Cell;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
 use std::sync::{Arc, Mutex, RwLock};
 
 use crate::config::Config;
 use crate::error::{IndexError, OpenError};
-use crate::index::{Durable, Index, PackState};
+use crate::index::{Durable, Index, PackState, Tx};
 use crate::journal::Journal;
 use crate::layer::Layer;
+use crate::lease::Leases;
 use crate::lock::Lock;
 use crate::pack::{self, Found, HEADER_BYTES};
 use crate::store::{Active, Inner, OpenFiles, Writer};
-use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN};
+use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN, row_key};
+use crate::version;
 
-/// Content of the file `version`.
-const VERSION: &str = "hpips-store 1\n";
-/// Records that are put into the index in one transaction while packs are scanned.
-const SCAN_BATCH: usize = 16 * 1024;
+/// Records that are put into the index in one transaction while packs are scanned: the more, the more of them meet the
+/// same pages. 35 MB.
+const SCAN_BATCH: usize = 256 * 1024;
 
 pub(crate) fn open(
     layer: Arc<dyn Layer>,
@@ -28,13 +30,20 @@ pub(crate) fn open(
 ) -> Result<Inner, OpenError> {
     let packs_dir = dir.join("packs");
     let io = |source| OpenError::Io { path: dir.to_owned(), source };
-    check_version(&*layer, dir)?;
+    version::check(&*layer, dir)?;
     layer.create_dir(&packs_dir).map_err(io)?;
     layer.sync_dir(dir).map_err(io)?;
     let journal =
         Journal::open(&layer, dir).map_err(|source| OpenError::Io { path: dir.join("pins"), source })?;
     let index = Index::open(&*layer, dir, config.cache_bytes)?;
-    let writer = Recovery { layer: &*layer, packs_dir: &packs_dir, config: &config, index: &index }.run()?;
+    let writer = Recovery {
+        layer: &*layer,
+        packs_dir: &packs_dir,
+        config: &config,
+        index: &index,
+        lag: Cell::new((0, 0)),
+    }
+    .run()?;
     Ok(Inner {
         layer,
         dir: dir.to_owned(),
@@ -43,31 +52,12 @@ pub(crate) fn open(
         files: Mutex::new(OpenFiles::default()),
         gate: RwLock::new(()),
         writer: Mutex::new(writer),
+        queue: Mutex::new(VecDeque::new()),
+        collecting: Mutex::new(()),
+        leases: Mutex::new(Leases::default()),
         journal: Mutex::new(journal),
         _lock: lock,
     })
-}
-
-/// The version file is written before anything else, so a store without one is new.
-fn check_version(layer: &dyn Layer, dir: &Path) -> Result<(), OpenError> {
-    let path = dir.join("version");
-    let io = |source| OpenError::Io { path: path.clone(), source };
-    let Some(file) = layer.open_read(&path).map_err(io)? else {
-        let temporary = dir.join("version.new");
-        let file = layer.create(&temporary).map_err(io)?;
-        file.write_all_at(VERSION.as_bytes(), 0).map_err(io)?;
-        file.sync().map_err(io)?;
-        layer.rename(&temporary, &path).map_err(io)?;
-        return layer.sync_dir(dir).map_err(io);
-    };
-    let len = usize::try_from(file.len().map_err(io)?.min(64)).expect("at most 64");
-    let mut found = vec![0; len];
-    file.read_exact_at(&mut found, 0).map_err(io)?;
-    let found = String::from_utf8_lossy(&found).into_owned();
-    if found == VERSION {
-        return Ok(());
-    }
-    Err(OpenError::Version { path: dir.to_owned(), found, expected: VERSION })
 }
 
 /// Failures inside a scan.
@@ -93,6 +83,8 @@ struct Recovery<'a> {
     packs_dir: &'a Path,
     config: &'a Config,
     index: &'a Index,
+    /// Bytes and blocks that the index learned and would forget in a power cut.
+    lag: Cell<(u64, usize)>,
 }
 
 impl Recovery<'_> {
@@ -109,8 +101,8 @@ impl Recovery<'_> {
             let state = known.remove(pack);
             let path = self.packs_dir.join(pack::file_name(*pack));
             active = match self.recover_pack(*pack, state) {
-                Ok(Some(open)) => Some(open),
-                Ok(None) => active,
+                // Only the last one: leases tell new rows by packs of higher numbers.
+                Ok(open) => open,
                 Err(ScanError::Io(source)) => return Err(OpenError::Io { path, source }),
                 Err(ScanError::Index(error)) => return Err(error.into()),
             };
@@ -125,9 +117,15 @@ impl Recovery<'_> {
             }
             self.forget_pack(pack)?;
         }
-        let next_pack = on_disk.last().map_or(0, |pack| pack + 1).max(self.index.number(META_NEXT_PACK)?);
-        self.index.write(Durable::Now, |tx| tx.set_number(META_NEXT_PACK, next_pack))?;
-        Ok(Writer { active, next_pack, lag_bytes: 0, is_poisoned: false, holds: 0 })
+        let known_next = self.index.number(META_NEXT_PACK)?;
+        let next_pack = on_disk.last().map_or(0, |pack| pack + 1).max(known_next);
+        if next_pack != known_next {
+            self.change(|tx| tx.set_number(META_NEXT_PACK, next_pack))?;
+        }
+        // What was found again is not made durable here: the next batches do that along with theirs.
+        let (lag_bytes, lag_blocks) = self.lag.get();
+        let used_bytes = self.index.packs()?.iter().map(|(_, pack)| pack.end).sum();
+        Ok(Writer { active, next_pack, lag_bytes, lag_blocks, is_poisoned: false, used_bytes })
     }
 
     /// Brings the index up to date with a pack; returns it when more can be appended.
@@ -138,7 +136,7 @@ impl Recovery<'_> {
             Some(PackState { state: PACK_DEAD, .. }) => {
                 self.layer.remove(&path)?;
                 self.layer.sync_dir(self.packs_dir)?;
-                self.index.write(Durable::Later, |tx| tx.remove_pack(pack))?;
+                self.change(|tx| tx.remove_pack(pack))?;
                 return Ok(None);
             }
             _ => {}
@@ -159,13 +157,17 @@ impl Recovery<'_> {
         let len = file.len()?;
         if len < from {
             tracing::error!(pack, expected = from, got = len, "a pack file is shorter than it was");
-            self.index.write(Durable::Later, |tx| tx.set_pack(pack, from, PACK_FULL))?;
+            self.change(|tx| tx.set_pack(pack, from, PACK_FULL))?;
             return Ok(None);
         }
         if known.is_none()
             && let Some(found) = pack::read_index(&*file)?
         {
-            self.add(pack, &found, len, PACK_FULL)?;
+            for found in found.chunks(SCAN_BATCH) {
+                let end = found.last().map_or(HEADER_BYTES, |found| found.offset);
+                self.add(pack, found, end, PACK_OPEN)?;
+            }
+            self.add(pack, &[], len, PACK_FULL)?;
             return Ok(None);
         }
         let mut batch = Vec::new();
@@ -185,7 +187,9 @@ impl Recovery<'_> {
         }
         // What was found may have reached the file without reaching the disk.
         file.sync()?;
-        self.add(pack, &batch, scanned.end, state)?;
+        if !batch.is_empty() || known.is_none_or(|known| (known.end, known.state) != (scanned.end, state)) {
+            self.add(pack, &batch, scanned.end, state)?;
+        }
         if scanned.is_full || scanned.end >= self.config.pack_bytes {
             return Ok(None);
         }
@@ -193,23 +197,35 @@ impl Recovery<'_> {
         Ok(Some(Active { pack, file, end: scanned.end, entries }))
     }
 
+    fn change<R>(&self, change: impl FnOnce(&Tx) -> Result<R, IndexError>) -> Result<R, IndexError> {
+        let (bytes, blocks) = self.lag.get();
+        self.lag.set((bytes.max(1), blocks));
+        self.index.write(Durable::Later, change)
+    }
+
     fn add(&self, pack: u64, found: &[Found], end: u64, state: u8) -> Result<(), IndexError> {
-        self.index.write(Durable::Later, |tx| tx.add_records(pack, found, end, state))
+        let (bytes, blocks) = self.lag.get();
+        let found_bytes: u64 = found.iter().map(|found| pack::record_bytes(&found.cid, found.bytes)).sum();
+        self.lag.set((bytes + found_bytes, blocks + found.len()));
+        self.change(|tx| tx.add_records(pack, found, end, state))
     }
 
     /// Removes a pack and all rows that point into it.
     fn forget_pack(&self, pack: u64) -> Result<(), IndexError> {
-        let mut last: Option<Vec<u8>> = None;
+        let mut after: Option<Vec<u8>> = None;
         loop {
-            let rows = self.index.page(last.as_deref(), SCAN_BATCH)?;
-            let Some(end) = rows.last() else { break };
-            last = Some(end.key.clone());
+            let (rows, last) = self.index.page(after.as_deref(), SCAN_BATCH)?;
             let ours = rows.iter().filter(|row| row.kind == Kind::Pack && row.container == pack);
-            let ours: Vec<_> = ours.map(|row| row.key.clone()).collect();
+            let ours: Vec<_> =
+                ours.map(|row| row_key(&row.cid.hash().to_bytes(), Kind::Pack, pack)).collect();
             if !ours.is_empty() {
-                self.index.write(Durable::Later, |tx| tx.remove_rows(ours.into_iter()).map(drop))?;
+                self.change(|tx| tx.remove_rows(ours.into_iter()).map(drop))?;
+            }
+            match last {
+                Some(last) => after = Some(last),
+                None => break,
             }
         }
-        self.index.write(Durable::Later, |tx| tx.remove_pack(pack))
+        self.change(|tx| tx.remove_pack(pack))
     }
 }

@@ -81,6 +81,18 @@ pub(crate) fn open_record(record: &[u8], cid: &Cid) -> Option<core::ops::Range<u
     is_ours.then_some(head..content.len())
 }
 
+/// The CID and the block in a record's bytes; `None` when they are damaged.
+pub(crate) fn parse_record(record: &[u8]) -> Option<(Cid, core::ops::Range<usize>)> {
+    let cid = record.get(5..5 + usize::from(*record.get(4)?))?;
+    let cid = Cid::try_from(cid).ok()?;
+    Some((cid, open_record(record, &cid)?))
+}
+
+/// A length or offset inside one pack as an index into memory.
+pub(crate) fn index_of(bytes: u64) -> usize {
+    usize::try_from(bytes).expect("64 bits")
+}
+
 /// Appends a record's entry to the content of a footer.
 pub(crate) fn put_footer_entry(cid: &Cid, block_bytes: u32, entries: &mut Vec<u8>) {
     let cid = cid.to_bytes();

@@ -98,11 +98,19 @@ impl Store {
 
     /// Changes the journal by what `decide` answers; returns whether there was something to change.
     fn change(&self, decide: impl FnOnce(&Journal) -> Option<Vec<Change>>) -> Result<bool, WriteError> {
+        // A collection either sees the journal with the root in it or is told of the root.
+        let mut leases = self.leases();
         let mut journal = self.journal();
         if journal.is_poisoned() {
             return Err(WriteError::Poisoned);
         }
         let Some(changes) = decide(&journal) else { return Ok(false) };
+        for change in &changes {
+            match change {
+                Change::Pin(Pin { cid, .. }) | Change::FilesRoot(cid) => leases.root_was_set(cid),
+                Change::Unpin(_) => {}
+            }
+        }
         let failed = |source| WriteError::Io { path: self.inner.dir.join("pins"), source };
         journal.apply(changes).map_err(failed)?;
         Ok(true)

@@ -1,6 +1,7 @@
 //! Reading blocks.
 
 use std::io;
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError};
 
 use bytes::Bytes;
@@ -87,11 +88,11 @@ fn read(cid: &Cid, place: &Place, file: &dyn LayerFile) -> io::Result<Attempt> {
         Kind::Pack => record_bytes(&stored, place.row.bytes),
         Kind::Piece | Kind::UserFile => u64::from(place.row.bytes),
     };
-    let mut bytes = vec![0; usize::try_from(total).map_err(|_| io::ErrorKind::FileTooLarge)?];
-    match file.read_exact_at(&mut bytes, place.row.offset) {
+    let total = usize::try_from(total).map_err(|_| io::ErrorKind::FileTooLarge)?;
+    let bytes = match file.read_vec_at(total, place.row.offset) {
         Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(Attempt::Damaged),
         result => result?,
-    }
+    };
     Ok(match place.kind {
         Kind::Pack => match open_record(&bytes, &stored) {
             Some(range) => Attempt::Block(Bytes::from(bytes).slice(range)),
@@ -102,6 +103,22 @@ fn read(cid: &Cid, place: &Place, file: &dyn LayerFile) -> io::Result<Attempt> {
             Err(_) => Attempt::Damaged,
         },
     })
+}
+
+/// What reading a block came to.
+#[derive(Debug)]
+pub(crate) enum Health {
+    Sound,
+    /// There are copies and none is sound.
+    Damaged,
+    Missing,
+}
+
+/// Where a copy of a block lies.
+#[derive(Debug)]
+pub(crate) struct CopyAt {
+    pub(crate) path: PathBuf,
+    pub(crate) offset: u64,
 }
 
 type PlaceFile = (Place, io::Result<Option<Arc<dyn LayerFile>>>);
@@ -118,6 +135,38 @@ impl Inner {
                 (place, file)
             })
             .collect())
+    }
+
+    /// Reads every copy of a block and checks it against its CID; says of each whether it is sound.
+    pub(crate) fn check_copies(&self, cid: &Cid) -> Result<Vec<(CopyAt, bool)>, IndexError> {
+        let check = |(place, file): PlaceFile| {
+            let block = match file {
+                Ok(Some(file)) => read(cid, &place, &*file),
+                Ok(None) => Ok(Attempt::Gone),
+                Err(error) => Err(error),
+            };
+            let is_sound = match block {
+                // What was read from elsewhere has been checked against the CID already.
+                Ok(Attempt::Block(block)) => place.kind != Kind::Pack || verify_block(cid, &block).is_ok(),
+                Ok(Attempt::Damaged | Attempt::Gone) | Err(_) => false,
+            };
+            let path = place.path.unwrap_or_else(|| self.pack_path(place.container));
+            (CopyAt { path, offset: place.row.offset }, is_sound)
+        };
+        Ok(self.places(cid)?.into_iter().map(check).collect())
+    }
+
+    /// Reads a block without forgetting it when it is damaged.
+    pub(crate) fn health(&self, cid: &Cid) -> Result<Health, IndexError> {
+        if inline(cid).is_some() {
+            return Ok(Health::Sound);
+        }
+        let copies = self.check_copies(cid)?;
+        Ok(match copies.iter().any(|(_, is_sound)| *is_sound) {
+            true => Health::Sound,
+            false if copies.is_empty() => Health::Missing,
+            false => Health::Damaged,
+        })
     }
 
     /// Forgets a damaged record, so that the block counts as missing and can be stored again. If somebody else is

@@ -1,6 +1,6 @@
 //! The handle, and what all its operations share.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -13,10 +13,12 @@ use crate::error::{IndexError, OpenError, WriteError};
 use crate::index::{Durable, Index, Place};
 use crate::journal::Journal;
 use crate::layer::{Disk, Layer, LayerFile};
+use crate::lease::Leases;
 use crate::lock::Lock;
 use crate::open;
 use crate::pack;
 use crate::tables::{Kind, META_BLOCKS};
+use crate::write::Ticket;
 
 /// Largest block that is kept, bytes. Peers send at most 2 MiB; local tools may have made larger ones.
 pub const BLOCK_BYTES_MAX: usize = 8 * 1024 * 1024;
@@ -37,6 +39,11 @@ pub(crate) struct Inner {
     /// commit that forgot it. So no reader finds a row and then no file.
     pub(crate) gate: RwLock<()>,
     pub(crate) writer: Mutex<Writer>,
+    /// Batches that wait for the writer's turn.
+    pub(crate) queue: Mutex<VecDeque<Arc<Ticket>>>,
+    /// Held by the one collection that runs.
+    pub(crate) collecting: Mutex<()>,
+    pub(crate) leases: Mutex<Leases>,
     pub(crate) journal: Mutex<Journal>,
     /// Last, so that the lock is released after everything is closed.
     pub(crate) _lock: Option<Lock>,
@@ -50,10 +57,20 @@ pub(crate) struct Writer {
     pub(crate) next_pack: u64,
     /// Bytes in packs that the index knows but would forget in a power cut.
     pub(crate) lag_bytes: u64,
+    /// Blocks in them.
+    pub(crate) lag_blocks: usize,
     /// The state on disk is unknown.
     pub(crate) is_poisoned: bool,
-    /// Operations under way that keep blocks.
-    pub(crate) holds: usize,
+    /// Bytes of all packs.
+    pub(crate) used_bytes: u64,
+}
+
+impl Writer {
+    /// The index is as durable as the packs.
+    pub(crate) fn committed(&mut self) {
+        self.lag_bytes = 0;
+        self.lag_blocks = 0;
+    }
 }
 
 /// The pack that is appended to.
@@ -158,19 +175,13 @@ impl Store {
     /// # Errors
     /// When the index fails.
     pub fn for_each_block(&self, mut visit: impl FnMut(&Cid, u32)) -> Result<(), IndexError> {
-        let mut last: Option<(Vec<u8>, Cid)> = None;
-        loop {
-            let rows = self.inner.index.page(last.as_ref().map(|(key, _)| &**key), 4096)?;
-            if rows.is_empty() {
-                return Ok(());
+        let mut last: Option<Cid> = None;
+        self.inner.index.scan(|row| {
+            if last.is_none_or(|last| last.hash() != row.cid.hash()) {
+                visit(&row.cid, row.row.bytes);
             }
-            for row in rows {
-                if last.as_ref().is_none_or(|(_, cid)| cid.hash() != row.cid.hash()) {
-                    visit(&row.cid, row.row.bytes);
-                }
-                last = Some((row.key, row.cid));
-            }
-        }
+            last = Some(row.cid);
+        })
     }
 
     /// Makes everything that the index knows durable in the index itself, so that the next open has nothing to scan.
@@ -180,7 +191,7 @@ impl Store {
     pub fn flush(&self) -> Result<(), WriteError> {
         let mut writer = self.inner.writer()?;
         self.inner.index.write(Durable::Now, |_| Ok(()))?;
-        writer.lag_bytes = 0;
+        writer.committed();
         Ok(())
     }
 }

@@ -1,8 +1,11 @@
 //! The store with and without faults.
 
 mod behaviour;
+mod collect;
 mod crash;
 mod format;
+mod kill;
+mod room;
 mod speed;
 
 use bytes::Bytes;
@@ -13,7 +16,13 @@ use crate::config::Config;
 
 /// Small packs and caches, so that a few blocks reach every corner.
 pub(crate) fn small() -> Config {
-    Config { cache_bytes: 1 << 20, pack_bytes: 2_000, index_lag_bytes: 1_500, open_files_max: 2 }
+    Config {
+        cache_bytes: 1 << 20,
+        pack_bytes: 2_000,
+        index_lag_bytes: 1_500,
+        open_files_max: 2,
+        ..Config::default()
+    }
 }
 
 /// A raw block whose content follows from its number.

@@ -69,9 +69,7 @@ pub const HASHES: &[(u64, &str)] = &[
     (0x15, "sha3-384"),
     (0x16, "sha3-256"),
     (0x17, "sha3-224"),
-    (0x1a, "keccak-224"),
     (0x1b, "keccak-256"),
-    (0x1c, "keccak-384"),
     (0x1d, "keccak-512"),
     (BLAKE3, "blake3"),
     (0x56, "dbl-sha2-256"),
@@ -90,7 +88,7 @@ pub fn is_known_hash(code: u64) -> Result<(), HashError> {
 
 /// The digest of bytes under a multihash code; for `identity` the bytes themselves.
 fn digest(code: u64, bytes: &[u8]) -> Option<Vec<u8>> {
-    use sha3::{Keccak224, Keccak256, Keccak384, Keccak512, Sha3_224, Sha3_256, Sha3_384, Sha3_512};
+    use sha3::{Keccak256, Keccak512, Sha3_224, Sha3_256, Sha3_384, Sha3_512};
     Some(match code {
         IDENTITY => bytes.to_vec(),
         SHA2_256 => sha256(bytes).as_bytes().to_vec(),
@@ -99,9 +97,7 @@ fn digest(code: u64, bytes: &[u8]) -> Option<Vec<u8>> {
         0x15 => Sha3_384::digest(bytes).to_vec(),
         0x16 => Sha3_256::digest(bytes).to_vec(),
         0x17 => Sha3_224::digest(bytes).to_vec(),
-        0x1a => Keccak224::digest(bytes).to_vec(),
         0x1b => Keccak256::digest(bytes).to_vec(),
-        0x1c => Keccak384::digest(bytes).to_vec(),
         0x1d => Keccak512::digest(bytes).to_vec(),
         BLAKE3 => blake3::hash(bytes).as_bytes().to_vec(),
         0x56 => sha256(sha256(bytes).as_bytes()).as_bytes().to_vec(),

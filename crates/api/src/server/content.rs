@@ -128,7 +128,11 @@ pub(super) async fn add(
     if !request.path.is_absolute() {
         return Err(ApiError::bad_request("the path must be given as an absolute path"));
     }
-    let options = ImportOptions { profile: request.profile.resolve()?, hidden: request.hidden };
+    let options = ImportOptions {
+        profile: request.profile.resolve()?,
+        hidden: request.hidden,
+        ..ImportOptions::default()
+    };
     let store = parts.store;
     blocking(move || {
         let options = AddOptions { import: options, ..AddOptions::default() };
@@ -137,7 +141,12 @@ pub(super) async fn add(
                 AddError::Import(ImportError::Sink(_)) | AddError::Pin(_) => ApiError::failed(&error),
                 error => ApiError::bad_request(chain_text(&error)),
             })?;
-        let view = |Added { cid, name, bytes }| AddedView { cid: cid.to_string(), name, bytes };
+        let view = |Added { cid, name, bytes, dag_bytes }| AddedView {
+            cid: cid.to_string(),
+            name,
+            bytes,
+            dag_bytes,
+        };
         Ok(Json(AddAnswer {
             root: added.report.root.to_string(),
             files: added.report.files,

@@ -18,19 +18,23 @@ use crate::error::{ApiError, ErrorCode};
 pub(crate) struct Guard {
     /// Expected in `Authorization: Bearer`.
     pub(crate) token: String,
+    /// Whether Kubo's RPC is answered without it.
+    pub(crate) is_rpc_open: bool,
 }
 
 pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
-    match guard.admit(request.method(), request.headers()) {
+    match guard.admit(request.method(), request.uri().path(), request.headers()) {
         Ok(()) => next.run(request).await,
         Err(error) => error.into_response(),
     }
 }
 
 impl Guard {
-    fn admit(&self, method: &Method, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
         let refuse = |message: &str| Err(ApiError::new(ErrorCode::Forbidden, message));
-        if !matches!(*method, Method::GET | Method::POST) {
+        // Below the RPC's prefix every method has an answer: all but POST are told so.
+        let is_rpc = path.starts_with(&format!("{}/", crate::rpc::PREFIX));
+        if !is_rpc && !matches!(*method, Method::GET | Method::POST) {
             return refuse("only GET to read and POST to change");
         }
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -47,6 +51,9 @@ impl Guard {
             if !local {
                 return refuse("this origin may not call the node");
             }
+        }
+        if is_rpc && self.is_rpc_open {
+            return Ok(());
         }
         let token = headers
             .get(header::AUTHORIZATION)
@@ -91,9 +98,13 @@ mod tests {
     use super::*;
 
     fn admit(headers: &[(header::HeaderName, &str)]) -> bool {
-        let guard = Guard { token: "secret".into() };
+        admit_to("/hpips/v0/id", true, headers)
+    }
+
+    fn admit_to(path: &str, is_rpc_open: bool, headers: &[(header::HeaderName, &str)]) -> bool {
+        let guard = Guard { token: "secret".into(), is_rpc_open };
         let map = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
-        guard.admit(&Method::POST, &map).is_ok()
+        guard.admit(&Method::POST, path, &map).is_ok()
     }
 
     #[test]
@@ -117,5 +128,15 @@ mod tests {
         for wrong in ["Bearer secreT", "secret", "Bearer secret2", "Bearer "] {
             assert!(!admit(&[host.clone(), (header::AUTHORIZATION, wrong)]), "{wrong}");
         }
+    }
+    #[test]
+    fn the_rpc_wants_the_token_only_where_the_configuration_does() {
+        let host = (header::HOST, "127.0.0.1:5001");
+        let foreign = (header::ORIGIN, "http://evil.example");
+        assert!(admit_to("/api/v0/id", true, std::slice::from_ref(&host)));
+        assert!(!admit_to("/api/v0/id", false, std::slice::from_ref(&host)));
+        assert!(!admit_to("/api/v0/id", true, &[host.clone(), foreign]));
+        assert!(!admit_to("/api/v0/id", true, &[(header::HOST, "evil.example")]));
+        assert!(!admit_to("/api/v0", true, std::slice::from_ref(&host)), "only below the prefix");
     }
 }

@@ -45,6 +45,7 @@ pub enum BindError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    is_rpc_open: bool,
 }
 
 impl Server {
@@ -59,7 +60,14 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address })
+        Ok(Self { listener, address, is_rpc_open: true })
+    }
+
+    /// Says whether callers of `/api/v0` must show the token as those of everything else must. Without it any program
+    /// of this machine may call, as with Kubo; web pages of other origins never may.
+    #[must_use]
+    pub fn with_rpc_token(self, is_required: bool) -> Self {
+        Self { is_rpc_open: !is_required, ..self }
     }
 
     /// Where it listens.
@@ -82,7 +90,10 @@ impl Server {
             .merge(routes)
             .fallback(unknown)
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
-            .layer(middleware::from_fn_with_state(guard::Guard { token }, guard::check));
+            .layer(middleware::from_fn_with_state(
+                guard::Guard { token, is_rpc_open: self.is_rpc_open },
+                guard::check,
+            ));
         axum::serve(self.listener, routes).with_graceful_shutdown(shutdown).await
     }
 }

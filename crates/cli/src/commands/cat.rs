@@ -1,38 +1,30 @@
 //! `hpips cat`.
 
-use std::io::{self, Write};
-
-use hpips_api::{content, escape};
-
-use super::source::{Source, parse_path, reading};
 use crate::context::Context;
 use crate::exit::Exit;
+use crate::rpc::Call;
 
-/// Print a file.
+/// Print files.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Cat {
-    /// CID, or a path below one.
+    /// CIDs, or paths below them.
     #[arg(required = true)]
     paths: Vec<String>,
+    /// Begin at this byte.
+    #[arg(short, long, value_name = "BYTES")]
+    offset: Option<u64>,
+    /// Print at most this many bytes.
+    #[arg(short, long, value_name = "BYTES")]
+    length: Option<u64>,
+    /// Accepted because Kubo has it; the bytes show how far it is.
+    #[arg(short, long, hide = true, num_args = 0..=1, require_equals = true)]
+    progress: Option<Option<bool>>,
 }
 
 impl Cat {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let paths = self.paths.iter().map(|text| parse_path(text)).collect::<Result<Vec<_>, _>>()?;
-        let source = Source::open(context)?;
-        let mut out = io::stdout().lock();
-        for path in paths {
-            match &source {
-                Source::Local(blocks) => content::cat(&path, blocks, &mut |part| out.write_all(&part))
-                    .map_err(|error| reading(&path, error))?,
-                Source::Node(node) => {
-                    let url = format!("/hpips/v0/cat?path={}", escape(&path.to_string()));
-                    context
-                        .block_on(async { Ok(node.stream(&url, |part| out.write_all(part)).await?) })??;
-                }
-            }
-        }
-        out.flush()?;
-        Ok(Exit::Done)
+        let call =
+            Call::new("cat").args(self.paths).maybe("offset", &self.offset).maybe("length", &self.length);
+        context.rpc()?.pour(call)
     }
 }

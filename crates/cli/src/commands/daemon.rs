@@ -2,8 +2,6 @@
 
 use std::io::{self, Write};
 
-use hpips_node::RunError;
-
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::output::message;
@@ -38,9 +36,6 @@ impl Daemon {
             Ok(()) => {
                 message("hpips: stopped");
                 Ok(Exit::Done)
-            }
-            Err(RunError::Store(error @ hpips_store::OpenError::Locked { .. })) => {
-                Err(Stop::new(Exit::Locked, error.to_string()).into())
             }
             Err(error) => Err(error.into()),
         }

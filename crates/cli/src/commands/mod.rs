@@ -1,17 +1,30 @@
-//! One file a subcommand.
+//! One file a subcommand. Those that Kubo has are thin: one request of the RPC and the printing of its answer.
 
 mod add;
+mod block;
+mod bootstrap;
 mod cat;
+mod cid;
+mod completion;
+mod config;
 mod daemon;
+mod dag;
 mod demo;
+mod doctor;
+mod files;
+mod filestore;
 mod get;
 mod id;
 mod init;
 mod janitor;
+mod key;
 mod ls;
 mod network;
 mod node;
 mod pin;
+mod refs;
+mod repo;
+mod resolve;
 mod source;
 mod testnet;
 mod version;
@@ -30,20 +43,47 @@ pub(crate) enum Command {
     /// Make a repo with a new key.
     Init(init::Init),
     /// Add files or folders; print their CIDs.
-    Add(add::Add),
-    /// Print a file.
+    Add(Box<add::Add>),
+    /// Print files.
     Cat(cat::Cat),
     /// Save a file or folder.
     Get(get::Get),
-    /// List a folder.
+    /// List folders.
     Ls(ls::Ls),
+    /// List the CIDs that blocks link to.
+    Refs(refs::Refs),
+    /// Print the CID that a path leads to.
+    Resolve(resolve::Resolve),
+    /// Files and folders under names that stay while their content changes.
+    Files(files::Files),
     /// What is kept from garbage collection.
     #[command(subcommand)]
     Pin(pin::Pin),
+    /// Nodes of DAGs, and whole DAGs as CAR files.
+    #[command(subcommand)]
+    Dag(dag::Dag),
+    /// Single blocks.
+    #[command(subcommand)]
+    Block(block::Block),
+    /// Convert CIDs and show what they say.
+    #[command(subcommand)]
+    Cid(cid::Cid),
+    /// The folder that holds it all.
+    #[command(subcommand)]
+    Repo(repo::Repo),
+    /// Blocks that lie in the files they were added from.
+    #[command(subcommand)]
+    Filestore(filestore::Filestore),
+    /// Keys for names; the node's own is `self`.
+    Key(key::Key),
+    /// Show and change the configuration.
+    Config(config::Config),
     /// Show this node's names and addresses.
     Id(id::Id),
     /// Run the node until Ctrl-C.
     Daemon(daemon::Daemon),
+    /// Stop the node in order.
+    Shutdown(node::Shutdown),
     /// Show how the node is.
     Status(node::StatusCommand),
     /// Offer space and be paid for it.
@@ -60,13 +100,19 @@ pub(crate) enum Command {
     /// Connections with other nodes.
     #[command(subcommand)]
     Swarm(node::Swarm),
-    /// Stop the node in order.
-    Shutdown(node::Shutdown),
+    /// The nodes that are asked first.
+    #[command(subcommand)]
+    Bootstrap(bootstrap::Bootstrap),
     /// A network of real nodes on this machine, with test coins.
     #[command(subcommand)]
     Testnet(testnet::Testnet),
     /// Show it all on this machine in two minutes.
     Demo(demo::Demo),
+    /// Check this machine and the repo.
+    Doctor(doctor::Doctor),
+    /// Print what a shell needs to complete commands, or write man pages.
+    #[command(subcommand)]
+    Completion(completion::Completion),
     /// Show the program's version.
     Version(version::VersionCommand),
     #[command(hide = true)]
@@ -81,9 +127,20 @@ impl Command {
             Self::Cat(command) => command.run(context),
             Self::Get(command) => command.run(context),
             Self::Ls(command) => command.run(context),
+            Self::Refs(command) => command.run(context),
+            Self::Resolve(command) => command.run(context),
+            Self::Files(command) => command.run(context),
             Self::Pin(command) => command.run(context),
+            Self::Dag(command) => command.run(context),
+            Self::Block(command) => command.run(context),
+            Self::Cid(command) => command.run(context),
+            Self::Repo(command) => command.run(context),
+            Self::Filestore(command) => command.run(context),
+            Self::Key(command) => command.run(context),
+            Self::Config(command) => command.run(context),
             Self::Id(command) => command.run(context),
             Self::Daemon(command) => command.run(context),
+            Self::Shutdown(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::Pledge(command) => command.run(context),
             Self::Deals(command) => command.run(context),
@@ -91,11 +148,13 @@ impl Command {
             Self::Mount(command) => command.run(context),
             Self::Unmount(command) => command.run(context),
             Self::Swarm(command) => command.run(context),
-            Self::Shutdown(command) => command.run(context),
+            Self::Bootstrap(command) => command.run(context),
             Self::Testnet(command) => command.run(context),
             Self::Demo(command) => command.run(context),
-            Self::Janitor(command) => command.run(),
+            Self::Doctor(command) => command.run(context),
+            Self::Completion(command) => command.run(),
             Self::Version(command) => command.run(context),
+            Self::Janitor(command) => command.run(),
         }
     }
 }

@@ -1,17 +1,19 @@
 //! Commands that ask the running node: `status`, `shutdown`, `mount`, `unmount`, `swarm`.
 
+use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hpips_api::view::{Connect, Done, MountRequest, Status};
 use hpips_types::ByteCount;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::source::absolute;
 use crate::context::Context;
 use crate::exit::Exit;
 use crate::output::{Report, emit};
+use crate::rpc::Call;
 
 /// How long the node may take for what it does itself.
 const QUICK: Duration = Duration::from_secs(60);
@@ -118,12 +120,64 @@ pub(crate) enum Swarm {
         /// Multiaddress that ends in /p2p/NAME.
         address: String,
     },
+    /// List connected peers.
+    Peers {
+        /// With what is known of the connections.
+        #[arg(short, long)]
+        verbose: bool,
+    },
+    /// List known addresses.
+    Addrs,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Connected {
+    peers: Option<Vec<Peer>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Peer {
+    addr: String,
+    peer: String,
+    #[serde(default)]
+    latency: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Known {
+    addrs: BTreeMap<String, Vec<String>>,
 }
 
 impl Swarm {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        let Self::Connect { address } = self;
-        tell(context, "/hpips/v0/connect", &Connect { addresses: vec![address] })
+        match self {
+            Self::Connect { address } => {
+                tell(context, "/hpips/v0/connect", &Connect { addresses: vec![address] })
+            }
+            Self::Peers { verbose } => {
+                let call = Call::new("swarm/peers").flag("verbose", verbose);
+                context.show(call, |connected: Connected, out| {
+                    for peer in connected.peers.unwrap_or_default() {
+                        // The name may stand in the address already.
+                        let name = format!("/p2p/{}", peer.peer);
+                        let name = if peer.addr.ends_with(&name) { String::new() } else { name };
+                        let latency = if verbose { format!(" {}", peer.latency) } else { String::new() };
+                        writeln!(out, "{}{name}{latency}", peer.addr)?;
+                    }
+                    Ok(())
+                })
+            }
+            Self::Addrs => context.show(Call::new("swarm/addrs"), |known: Known, out| {
+                for (peer, addresses) in known.addrs {
+                    writeln!(out, "{peer} ({})", addresses.len())?;
+                    addresses.iter().try_for_each(|address| writeln!(out, "\t{address}"))?;
+                }
+                Ok(())
+            }),
+        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use hpips_api::ApiClient;
 use hpips_api::content::{ContentError, ContentPath};
 use hpips_client::blocks::Local;
-use hpips_store::{OpenError, Store};
+use hpips_store::Store;
 
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
@@ -21,7 +21,7 @@ pub(crate) enum Source {
 
 impl Source {
     pub(crate) fn open(context: &Context) -> anyhow::Result<Self> {
-        if let Some(node) = context.block_on(context.running_node())? {
+        if let Some(node) = context.running_node()? {
             return Ok(Self::Node(node));
         }
         Ok(Self::Local(Local(open_store(context)?)))
@@ -31,10 +31,7 @@ impl Source {
 /// Opens the store of a repo that no node runs on.
 pub(crate) fn open_store(context: &Context) -> anyhow::Result<Store> {
     let folder = context.repo()?.folder(BLOCKS)?;
-    Store::open(folder, hpips_store::Config::default()).map_err(|error| match error {
-        OpenError::Locked { .. } => Stop::new(Exit::Locked, error.to_string()).into(),
-        error => error.into(),
-    })
+    Ok(Store::open(folder, hpips_store::Config::default())?)
 }
 
 /// Parses what a person typed as a path.

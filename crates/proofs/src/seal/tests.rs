@@ -29,7 +29,7 @@ fn naive(height: u8, rid: Fr) -> (Vec<Fr>, Vec<Fr>) {
 }
 
 fn bytes(labels: &[Fr]) -> Vec<u8> {
-    labels.iter().flat_map(|label| field::to_bytes(label).to_bytes()).collect()
+    labels.iter().flat_map(|label| hpips_crypto::field::to_bytes(label).to_bytes()).collect()
 }
 
 #[test]
@@ -55,19 +55,60 @@ fn steps_of_any_size_and_restarts_change_nothing() {
     let mut at = Progress::START;
     let mut restarts = 0;
     let sealed = loop {
-        let mut sealer = Sealer::new(height, id, &mut first, &mut second, at).unwrap();
+        let lane = Lane { id, first: &mut first, second: &mut second };
+        let mut sealer = Sealer::new(height, vec![lane], at).unwrap();
         let before = at;
         for _ in 0..3 {
             at = sealer.step(7).unwrap();
         }
         if sealer.is_done() {
-            break sealer.finish().unwrap();
+            break sealer.finish().unwrap().remove(0);
         }
         assert!(at > before);
         restarts += 1;
     };
     assert_eq!(restarts, 6);
     assert_eq!(SealedLabels { sealed, first, second }, whole);
+}
+
+/// However many sectors are sealed at once, each is as if it were alone; and from any check-point on.
+#[test]
+fn lanes_do_not_touch_each_other() {
+    for count in [2, 3, 5, LANES_MAX] {
+        let ids: Vec<SectorId> = (0..count).map(|number| sector_id(u64::try_from(number).unwrap())).collect();
+        let together = seal_all(2, &ids, |_| true).unwrap();
+        let alone: Vec<SealedLabels> = ids.iter().map(|id| seal(2, *id, |_| true).unwrap()).collect();
+        assert_eq!(together, alone, "{count} lanes");
+    }
+    let ids: Vec<SectorId> = (0..4).map(sector_id).collect();
+    let whole = seal_all(4, &ids, |_| true).unwrap();
+    for at in [1usize, 4_095, 4_096, 5_000, 8_191, 8_192, 9_000] {
+        let mut killed = whole.clone();
+        for labels in &mut killed {
+            // What had not been computed is not there; a label half written is computed anew.
+            let done = |layer: usize| (32 * at + 17).saturating_sub(layer * 4_096 * 32).min(4_096 * 32);
+            labels.first[done(0)..].fill(0xee);
+            labels.second[done(1)..].fill(0xee);
+        }
+        let buffers = ids.iter().zip(&mut killed);
+        let lanes = buffers.map(|(id, labels)| Lane {
+            id: *id,
+            first: &mut labels.first,
+            second: &mut labels.second,
+        });
+        let resumed = Sealer::new(4, lanes.collect(), Progress::at(u64::try_from(at).unwrap())).unwrap();
+        for (sealed, labels) in resumed.finish().unwrap().into_iter().zip(&mut killed) {
+            labels.sealed = sealed;
+        }
+        assert!(killed == whole, "from {at}");
+    }
+}
+
+#[test]
+fn memory_bounds_the_lanes() {
+    let gib = 1 << 30;
+    assert_eq!([0, gib, 3 * gib / 2, 4 * gib, 64 * gib].map(|bytes| lanes_within(8, bytes)), [0, 0, 1, 3, 8]);
+    assert_eq!(lanes_within(4, 3 * gib / 2), 8);
 }
 
 #[test]
@@ -99,13 +140,17 @@ fn labels_differ_by_every_part_of_the_name() {
 fn wrong_buffers_and_damaged_labels_are_errors() {
     let (mut first, mut second) = (vec![0; 2_048], vec![0; 2_047]);
     let id = sector_id(1);
-    let error = Sealer::new(2, id, &mut first, &mut second, Progress::START).map(drop);
+    let lane = Lane { id, first: &mut first, second: &mut second };
+    let error = Sealer::new(2, vec![lane], Progress::START).map(drop);
     assert_eq!(error, Err(SealError::Buffer { got: 2_047, want: 2_048 }));
+    assert_eq!(Sealer::new(2, vec![], Progress::START).map(drop), Err(SealError::Lanes(0)));
     second.push(0);
-    let mut sealer = Sealer::new(2, id, &mut first, &mut second, Progress::START).unwrap();
+    let lane = Lane { id, first: &mut first, second: &mut second };
+    let mut sealer = Sealer::new(2, vec![lane], Progress::START).unwrap();
     let at = sealer.step(64).unwrap();
     first[3 * 32..4 * 32].fill(0xff);
-    let sealer = Sealer::new(2, id, &mut first, &mut second, at).unwrap();
+    let lane = Lane { id, first: &mut first, second: &mut second };
+    let sealer = Sealer::new(2, vec![lane], at).unwrap();
     assert!(matches!(sealer.finish(), Err(SealError::Damaged(3))));
 }
 

@@ -72,6 +72,18 @@ pub trait SectorLabels {
     fn replica_path(&self, node: u32) -> Result<Path, Self::Error>;
 }
 
+impl<T: SectorLabels> SectorLabels for &T {
+    type Error = T::Error;
+
+    fn column(&self, node: u32) -> Result<ColumnOpening, Self::Error> {
+        T::column(self, node)
+    }
+
+    fn replica_path(&self, node: u32) -> Result<Path, Self::Error> {
+        T::replica_path(self, node)
+    }
+}
+
 /// Why an activation cannot be proven.
 #[derive(Debug, thiserror::Error)]
 pub enum ProveError<E> {

@@ -12,7 +12,8 @@ use hpips_types::{Cid, DealId, SlotIndex};
 use super::{block, parent, small};
 use crate::mocks::MemoryDisk;
 use crate::{
-    BLOCK_BYTES_MAX, Config, OldPin, OpenError, PieceKey, Pin, PinKind, ReadError, Store, WriteError,
+    BLOCK_BYTES_MAX, BadBlock, Config, KeptBy, LentStatus, Migrated, OldPin, OpenError, PieceKey, Pin,
+    PinKind, ReadError, Store, WriteError,
 };
 
 fn in_memory() -> (MemoryDisk, Store) {
@@ -44,13 +45,24 @@ fn a_second_process_is_told_who_has_the_store() {
 }
 
 #[test]
-fn another_format_is_refused() {
+fn other_formats_are_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
-    std::fs::write(dir.path().join("version"), "hpips-store 2\n").unwrap();
-    match Store::open(dir.path(), Config::default()) {
-        Err(OpenError::Version { found, .. }) => assert_eq!(found, "hpips-store 2\n"),
-        other => panic!("opened: {other:?}"),
+    let path = dir.path().join("version");
+    for (content, expected) in [
+        ("hpips-store 2\n", "knows up to 1: use a newer hpips"),
+        ("hpips-store 0\n", "run `hpips repo migrate`"),
+        ("hpips-store one\n", "is no store of this program"),
+        ("", "is no store of this program"),
+    ] {
+        std::fs::write(&path, content).unwrap();
+        let error = Store::open(dir.path(), Config::default()).unwrap_err();
+        assert!(error.to_string().contains(expected), "{content:?}: {error}");
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), content);
+        assert!(!dir.path().join("index.redb").exists());
     }
+    std::fs::write(&path, "hpips-store 1\n").unwrap();
+    assert_eq!(Store::migrate(dir.path()).unwrap(), Migrated { from: 1, to: 1 });
+    Store::open(dir.path(), Config::default()).unwrap();
 }
 
 #[test]
@@ -130,6 +142,86 @@ fn the_root_of_the_files_survives_and_keeps_what_it_reaches() {
     assert_eq!(store.collect(&[]).unwrap().blocks, 1);
     assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1));
     assert_eq!(store.get(&other.0).unwrap(), None);
+}
+
+#[test]
+fn what_keeps_a_block_is_known() {
+    let (_, store) = in_memory();
+    let [leaf, other, direct, file, free] = [1, 2, 3, 4, 5].map(|number| block(number, 300));
+    let node = parent(&[leaf.0, other.0]);
+    let root = parent(&[node.0, leaf.0]);
+    let files = parent(&[file.0, leaf.0]);
+    for block in [&leaf, &other, &direct, &file, &free, &node, &root, &files] {
+        store.put(vec![block.clone()]).unwrap();
+    }
+    store.pin(&root.0, PinKind::Recursive, "").unwrap();
+    store.pin(&direct.0, PinKind::Direct, "").unwrap();
+    store.set_files_root(&files.0).unwrap();
+    let asked = [root.0, direct.0, leaf.0, node.0, file.0, files.0, free.0, leaf.0];
+    let indirect = Some(KeptBy::Indirect(root.0));
+    assert_eq!(
+        store.kept_by(&asked),
+        [
+            Some(KeptBy::Recursive),
+            Some(KeptBy::Direct),
+            indirect,
+            indirect,
+            Some(KeptBy::Files),
+            Some(KeptBy::Files),
+            None,
+            indirect,
+        ]
+    );
+    let mut found = Vec::new();
+    store
+        .for_each_indirect(|cid, from| {
+            assert_eq!(*from, root.0);
+            found.push(*cid);
+            Ok::<_, ()>(())
+        })
+        .unwrap();
+    found.sort();
+    let mut expected = [node.0, leaf.0, other.0];
+    expected.sort();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn pins_that_lack_something_are_named() {
+    let (disk, store) = in_memory();
+    let [shared, damaged, missing] = [1, 2, 3].map(|number| block(number, 300));
+    let node = parent(&[shared.0, damaged.0]);
+    let whole = parent(&[shared.0]);
+    let one = parent(&[node.0, whole.0]);
+    let two = parent(&[node.0, missing.0]);
+    let gone = parent(&[two.0]);
+    store.put(vec![shared, damaged.clone(), node, whole.clone(), one.clone(), two.clone()]).unwrap();
+    for cid in [whole.0, one.0, two.0, gone.0] {
+        store.pin(&cid, PinKind::Recursive, "").unwrap();
+    }
+    store.pin(&missing.0, PinKind::Direct, "").unwrap();
+    disk.edit(Path::new("/store/packs/00000000.pack"), |pack| {
+        let at = pack.windows(300).position(|window| window == &damaged.1[..]).unwrap();
+        pack[at + 150] ^= 1;
+    });
+    let mut found = std::collections::HashMap::new();
+    store.verify_pins(|pin, bad| drop(found.insert(pin.cid, bad.to_vec()))).unwrap();
+    let (lost, rotten) = (BadBlock::Missing(missing.0), BadBlock::Damaged(damaged.0));
+    assert_eq!(found.remove(&whole.0).unwrap(), []);
+    assert_eq!(found.remove(&one.0).unwrap(), [rotten]);
+    let mut of_two = found.remove(&two.0).unwrap();
+    of_two.sort_by_key(|bad| *bad != lost);
+    assert_eq!(of_two, [lost, rotten]);
+    assert_eq!(found.remove(&missing.0).unwrap(), [lost]);
+    assert_eq!(found.remove(&gone.0).unwrap(), [BadBlock::Missing(gone.0)]);
+    assert!(found.is_empty());
+    let mut steps = 0;
+    let report = store.verify_with(|_| steps += 1).unwrap();
+    assert_eq!((report.sound_blocks, steps), (5, 1));
+    let [damage] = &report.damaged[..] else { panic!("{report:?}") };
+    assert_eq!((damage.cid, damage.is_lost), (damaged.0, true));
+    assert!(matches!(damage.kept_by, Some(KeptBy::Indirect(root)) if root == one.0 || root == two.0));
+    assert!(damage.path.ends_with("packs/00000000.pack"));
 }
 
 #[test]
@@ -217,11 +309,40 @@ fn a_users_file_that_changes_no_longer_has_the_block() {
     std::fs::write(&path, &bytes).unwrap();
     store.add_user_file(&path, &[(cid, 0, 500)]).unwrap();
     assert_eq!(store.get(&cid).unwrap(), Some(bytes.clone()));
+    let status = || {
+        let mut found = Vec::new();
+        store.verify_lent(|lent, status| found.push((lent, status))).unwrap();
+        let (lent, status) = found.pop().unwrap();
+        assert_eq!((lent.cid, &lent.path, lent.offset, lent.bytes), (cid, &path, 0, 500));
+        assert!(found.is_empty());
+        status
+    };
+    assert!(matches!(status(), LentStatus::Sound));
     for content in [&b"changed"[..], &[0; 500]] {
         std::fs::write(&path, content).unwrap();
         assert_eq!(store.get(&cid).unwrap(), None);
+        assert!(matches!(status(), LentStatus::Changed));
     }
     std::fs::remove_file(&path).unwrap();
+    assert!(matches!(status(), LentStatus::NoFile));
+    // Another file with the same bytes: one of the sources is enough.
+    let other = dir.path().join("other");
+    std::fs::write(&other, [&[0; 7], &bytes[..]].concat()).unwrap();
+    store.add_user_file(&other, &[(cid, 7, 500)]).unwrap();
+    assert_eq!(store.get(&cid).unwrap(), Some(bytes.clone()));
+    assert_eq!(store.lent(&cid).unwrap().len(), 2);
+    let statuses = store.verify_lent_block(&cid).unwrap();
+    assert!(matches!(&statuses[..], [(_, LentStatus::NoFile), (_, LentStatus::Sound)]), "{statuses:?}");
+    let duplicates = || {
+        let mut found = Vec::new();
+        store.for_each_duplicate(|cid| found.push(*cid)).unwrap();
+        found
+    };
+    assert_eq!(duplicates(), []);
+    store.put(vec![(cid, bytes.clone())]).unwrap();
+    assert_eq!(duplicates(), [cid]);
+    store.delete(&cid).unwrap();
+    assert!(store.remove_user_file(&other).unwrap());
     assert_eq!(store.get(&cid).unwrap(), None);
     store.put(vec![(cid, bytes.clone())]).unwrap();
     assert_eq!(store.get(&cid).unwrap(), Some(bytes), "another copy is used");
@@ -243,9 +364,6 @@ fn collection_keeps_what_is_pinned_and_gives_space_back() {
     store.put(vec![root.clone(), direct.clone()]).unwrap();
     store.pin(&root.0, PinKind::Recursive, "").unwrap();
     store.pin(&direct.0, PinKind::Direct, "").unwrap();
-    let hold = store.hold().unwrap();
-    assert!(matches!(store.collect(&[]), Err(WriteError::Held { holds: 1 })));
-    drop(hold);
     let before = store.pack_bytes().unwrap();
     let report = store.collect(&[leaves[4].0]).unwrap();
     assert_eq!(report.blocks, 7);
@@ -309,4 +427,69 @@ fn a_damaged_branch_stops_collection() {
     let stopped = store.collect(&[]);
     assert!(matches!(stopped, Err(WriteError::Read(ReadError::Damaged { .. }))), "{stopped:?}");
     assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1));
+}
+
+#[test]
+fn threads_that_store_at_once_share_the_writer() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path(), Config::default()).unwrap();
+    std::thread::scope(|scope| {
+        for thread in 0..8u64 {
+            let store = &store;
+            scope.spawn(move || {
+                for round in 0..20 {
+                    // Half of the blocks are everybody's.
+                    let blocks = vec![block(round, 500), block(1000 * (thread + 1) + round, 500)];
+                    store.put(blocks.clone()).unwrap();
+                    for (cid, bytes) in blocks {
+                        assert_eq!(store.get(&cid).unwrap(), Some(bytes), "durable when it returns");
+                    }
+                }
+            });
+        }
+    });
+    assert_eq!(store.block_count().unwrap(), 20 + 8 * 20);
+    let report = store.verify().unwrap();
+    assert_eq!((report.sound_blocks, report.damaged), (180, vec![]));
+    let mut ingest = store.ingest().unwrap();
+    let built = |number| block(number, 700);
+    for number in 0..300 {
+        ingest.push([built(number)].map(|(cid, bytes)| hpips_dag::Block { cid, bytes }).into()).unwrap();
+    }
+    let hold = ingest.finish().unwrap();
+    store.collect(&[]).unwrap();
+    assert!((0..300).all(|number| store.has(&built(number).0).unwrap()), "leased until the pin");
+    drop(hold);
+    let large = hpips_dag::Block { cid: built(1).0, bytes: vec![0; BLOCK_BYTES_MAX + 1].into() };
+    let mut ingest = store.ingest().unwrap();
+    let refused = ingest.push(vec![large]).and_then(|()| ingest.finish().map(drop));
+    assert!(matches!(refused, Err(WriteError::TooLarge { .. })), "{refused:?}");
+}
+
+#[test]
+fn a_pack_cut_at_any_byte_loses_what_is_behind_and_nothing_else() {
+    let (disk, store) = in_memory();
+    let blocks: Vec<_> = (0..4).map(|number| block(number, 40)).collect();
+    let mut ends = Vec::new();
+    for block in &blocks {
+        store.put(vec![block.clone()]).unwrap();
+        ends.push(store.stat().unwrap().bytes);
+    }
+    drop(store);
+    let path = Path::new("/store/packs/00000000.pack");
+    let mut whole = Vec::new();
+    disk.edit(path, |pack| whole = pack.clone());
+    for cut in (0..whole.len()).rev() {
+        let disk = MemoryDisk::new(1);
+        drop(open(&disk));
+        crate::layer::Layer::create(&disk, path).unwrap();
+        disk.edit(path, |pack| *pack = whole[..cut].to_vec());
+        let store = open(&disk);
+        for ((cid, bytes), end) in blocks.iter().zip(&ends) {
+            let expected = (*end <= cut as u64).then_some(bytes);
+            assert_eq!(store.get(cid).unwrap().as_ref(), expected, "cut at {cut}");
+        }
+        store.put(blocks.clone()).unwrap();
+        assert_eq!(store.verify().unwrap().sound_blocks, 4);
+    }
 }

@@ -28,6 +28,8 @@ struct Model {
     possible: BTreeMap<Cid, Bytes>,
     /// For each root that was ever pinned, the states it may be in.
     pins: BTreeMap<Cid, BTreeSet<Option<&'static str>>>,
+    /// What the root of the files may be; empty before it was ever set.
+    files_roots: BTreeSet<Option<Cid>>,
 }
 
 impl Model {
@@ -56,6 +58,15 @@ impl Model {
                 self.certain.insert(cid, bytes);
             }
         }
+        if !self.files_roots.is_empty() {
+            let root = store.files_root();
+            assert!(
+                self.files_roots.contains(&root),
+                "{context}: the root of the files is {root:?}, expected one of {:?}",
+                self.files_roots
+            );
+            self.files_roots = BTreeSet::from([root]);
+        }
         for (cid, states) in &mut self.pins {
             let found = store.pin_of(cid).map(|pin| pin.name);
             let state = states.iter().copied().find(|state| *state == found.as_deref());
@@ -68,7 +79,7 @@ impl Model {
 
 /// One operation by chance; returns what it came to, after telling the model.
 fn act(store: &Store, model: &mut Model, dice: &mut Dice, next: &mut u64) -> Result<(), WriteError> {
-    match dice.below(12) {
+    match dice.below(14) {
         0..6 => {
             let count = 1 + dice.below(5);
             let mut batch = Vec::new();
@@ -138,8 +149,51 @@ fn act(store: &Store, model: &mut Model, dice: &mut Dice, next: &mut u64) -> Res
             done.map(drop)
         }
         10 => store.flush(),
+        11 => {
+            let Some(cid) = model.certain.keys().nth(dice.index(model.certain.len().max(1))).copied() else {
+                return Ok(());
+            };
+            if model.files_roots.is_empty() {
+                model.files_roots.insert(None);
+            }
+            let done = store.set_files_root(&cid);
+            if done.is_ok() {
+                model.files_roots.clear();
+            }
+            model.files_roots.insert(Some(cid));
+            done
+        }
+        12 => collect(store, model),
         _ => Ok(()),
     }
+}
+
+/// Collects, with the roots and what they reach as the model knows them.
+fn collect(store: &Store, model: &mut Model) -> Result<(), WriteError> {
+    let mut alive = BTreeSet::new();
+    let mut open: Vec<Cid> = store.pins().iter().map(|pin| pin.cid).chain(store.files_root()).collect();
+    while let Some(cid) = open.pop() {
+        let bytes = model.certain.get(&cid).or_else(|| model.possible.get(&cid));
+        // A deleted block hides what is below it.
+        if alive.insert(cid)
+            && store.has(&cid)?
+            && let Some(bytes) = bytes
+        {
+            open.extend(hpips_dag::children(&cid, bytes).unwrap());
+        }
+    }
+    let done = store.collect(&[]);
+    let dead: Vec<Cid> = model.certain.keys().filter(|cid| !alive.contains(cid)).copied().collect();
+    for cid in dead {
+        let bytes = model.certain.remove(&cid).unwrap();
+        if done.is_err() {
+            model.possible.insert(cid, bytes);
+        }
+    }
+    if done.is_ok() {
+        model.possible.retain(|cid, _| alive.contains(cid));
+    }
+    done.map(drop)
 }
 
 /// Lives through several lives of a store, each ended by a fault at some operation.

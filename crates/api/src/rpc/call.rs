@@ -1,0 +1,242 @@
+//! One request: arguments, options, body.
+
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::extract::{FromRequest, Request};
+use axum::http::header;
+
+use super::base::CidForm;
+use super::error::RpcError;
+use super::multipart::Multipart;
+
+/// Arguments and options in one request at most.
+const PAIRS_MAX: usize = 100_000;
+
+/// A request, taken apart.
+pub(crate) struct Call {
+    args: Vec<String>,
+    options: Vec<(String, String)>,
+    content_type: Option<String>,
+    /// Locked by nobody: only so that a request may be shared between threads.
+    body: Mutex<Body>,
+    /// Whether the caller reads what comes after the body.
+    pub(super) takes_trailers: bool,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Call {
+    type Rejection = RpcError;
+
+    async fn from_request(request: Request, _state: &S) -> Result<Self, RpcError> {
+        let (parts, body) = request.into_parts();
+        let mut call = Self {
+            args: Vec::new(),
+            options: Vec::new(),
+            content_type: parts
+                .headers
+                .get(header::CONTENT_TYPE)
+                .and_then(|value| value.to_str().ok())
+                .map(str::to_owned),
+            body: Mutex::new(body),
+            takes_trailers: parts
+                .headers
+                .get(header::TE)
+                .and_then(|value| value.to_str().ok())
+                .is_some_and(|value| value.contains("trailers"))
+                || parts.extensions.get::<InProcess>().is_some(),
+        };
+        let query = parts.uri.query().unwrap_or_default();
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if call.args.len() + call.options.len() == PAIRS_MAX {
+                return Err(RpcError::client(format!("more than {PAIRS_MAX} arguments in one request")));
+            }
+            if name == "arg" {
+                call.args.push(value.into_owned());
+            } else {
+                call.options.push((name.into_owned(), value.into_owned()));
+            }
+        }
+        Ok(call)
+    }
+}
+
+/// Marks requests that never were on a wire: what follows their answer's body arrives.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InProcess;
+
+impl Call {
+    /// All arguments.
+    pub(crate) fn args(&self) -> &[String] {
+        &self.args
+    }
+
+    /// All arguments, at least one; `name` is what Kubo calls it.
+    pub(crate) fn some_args(&self, name: &str) -> Result<&[String], RpcError> {
+        if self.args.is_empty() { Err(missing(name)) } else { Ok(&self.args) }
+    }
+
+    /// The argument at a position.
+    pub(crate) fn arg(&self, index: usize, name: &str) -> Result<&str, RpcError> {
+        self.args.get(index).map(String::as_str).ok_or_else(|| missing(name))
+    }
+
+    /// Refuses more arguments than the command has.
+    pub(crate) fn at_most(&self, count: usize) -> Result<(), RpcError> {
+        if self.args.len() <= count {
+            return Ok(());
+        }
+        Err(RpcError::client(format!("expected at most {count} argument(s), got {}", self.args.len())))
+    }
+
+    /// The last value of an option under any of its names.
+    pub(crate) fn option(&self, names: &[&str]) -> Option<&str> {
+        self.options
+            .iter()
+            .rev()
+            .find(|(name, _)| names.contains(&name.as_str()))
+            .map(|(_, value)| value.as_str())
+    }
+
+    /// A switch that may be absent.
+    pub(crate) fn maybe_flag(&self, names: &[&str]) -> Result<Option<bool>, RpcError> {
+        match self.option(names) {
+            None => Ok(None),
+            Some("" | "true" | "1" | "t" | "T" | "TRUE" | "True") => Ok(Some(true)),
+            Some("false" | "0" | "f" | "F" | "FALSE" | "False") => Ok(Some(false)),
+            Some(other) => Err(unreadable(other, "bool", names)),
+        }
+    }
+
+    /// A switch.
+    pub(crate) fn flag(&self, names: &[&str], default: bool) -> Result<bool, RpcError> {
+        Ok(self.maybe_flag(names)?.unwrap_or(default))
+    }
+
+    /// A number that may be absent.
+    pub(crate) fn number<T: FromStr>(&self, names: &[&str]) -> Result<Option<T>, RpcError> {
+        match self.option(names) {
+            None => Ok(None),
+            Some(text) => text.parse().map(Some).map_err(|_| unreadable(text, "int", names)),
+        }
+    }
+
+    /// Bytes from the start: Kubo's numbers are signed, so that a wrong sign has words of its own.
+    pub(crate) fn position(&self, names: &[&str]) -> Result<Option<u64>, RpcError> {
+        match self.number::<i64>(names)? {
+            None => Ok(None),
+            Some(number) => u64::try_from(number)
+                .map(Some)
+                .map_err(|_| RpcError::new(format!("cannot specify negative {}", names[0]))),
+        }
+    }
+
+    /// How CIDs are written in the answer.
+    pub(crate) fn cid_form(&self) -> Result<CidForm, RpcError> {
+        let upgrade = self.flag(&["upgrade-cidv0-in-output"], false)?;
+        CidForm::new(self.option(&["cid-base"]), upgrade)
+    }
+
+    /// Whether nobody but the local store may be asked.
+    pub(crate) fn is_offline(&self) -> Result<bool, RpcError> {
+        self.flag(&["offline"], false)
+    }
+
+    /// How long the caller waits.
+    pub(crate) fn timeout(&self) -> Result<Option<Duration>, RpcError> {
+        self.option(&["timeout"])
+            .map(|text| duration(text).ok_or_else(|| unreadable(text, "duration", &["timeout"])))
+            .transpose()
+    }
+
+    /// The content sent along.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(crate) fn multipart(&mut self, argument: &str) -> Result<Multipart, RpcError> {
+        let wanted = || RpcError::client(format!("file argument '{argument}' is required"));
+        let boundary = self.content_type.as_deref().and_then(boundary).ok_or_else(wanted)?;
+        Ok(Multipart::new(
+            std::mem::take(self.body.get_mut().unwrap_or_else(PoisonError::into_inner)),
+            &boundary,
+        ))
+    }
+}
+
+fn missing(name: &str) -> RpcError {
+    RpcError::client(format!("argument \"{name}\" is required"))
+}
+
+fn unreadable(text: &str, kind: &str, names: &[&str]) -> RpcError {
+    let name = names.first().copied().unwrap_or_default();
+    RpcError::client(format!("could not convert value {text:?} to type {kind:?} (for option \"-{name}\")"))
+}
+
+/// The boundary of a `multipart/*` content type (RFC 2046, 5.1.1).
+fn boundary(content_type: &str) -> Option<String> {
+    let (kind, parameters) = content_type.split_once(';')?;
+    if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
+        return None;
+    }
+    let value = parameters.split(';').find_map(|parameter| {
+        let (name, value) = parameter.split_once('=')?;
+        name.trim().eq_ignore_ascii_case("boundary").then(|| value.trim().trim_matches('"').to_owned())
+    })?;
+    (1..=70).contains(&value.len()).then_some(value)
+}
+
+/// A duration as Go writes it: `1h30m`, `2.5s`, `300ms`.
+pub(crate) fn duration(text: &str) -> Option<Duration> {
+    let mut total = Duration::ZERO;
+    let mut rest = text;
+    if rest.is_empty() {
+        return None;
+    }
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let (number, after) = rest.split_at(digits);
+        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, after) = after.split_at(end);
+        let scale = match unit {
+            "ns" => 1e-9,
+            "us" => 1e-6,
+            "ms" => 1e-3,
+            "s" => 1.0,
+            "m" => 60.0,
+            "h" => 3600.0,
+            _ => return None,
+        };
+        let part = Duration::try_from_secs_f64(number.parse::<f64>().ok()? * scale).ok()?;
+        total = total.checked_add(part)?;
+        rest = after;
+    }
+    Some(total)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn boundaries_are_found() {
+        for (text, expected) in [
+            ("multipart/form-data; boundary=abc", Some("abc")),
+            ("multipart/form-data; charset=x; Boundary=\"a b\"", Some("a b")),
+            ("multipart/form-data", None),
+            ("multipart/form-data; boundary=", None),
+            ("text/plain; boundary=abc", None),
+        ] {
+            assert_eq!(boundary(text).as_deref(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn durations_of_go() {
+        assert_eq!(duration("1m30s"), Some(Duration::from_secs(90)));
+        assert_eq!(duration("250ms"), Some(Duration::from_millis(250)));
+        for bad in ["", "5", "5d", "-1s", "1..2s", "99999999999999999999h"] {
+            assert_eq!(duration(bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,95 @@
+//! The mutable files: one tree of directories whose root the store keeps, changed as Kubo's `files` commands do.
+//!
+//! A change stores the new blocks, then sets the root: a process that dies in between loses the change and nothing
+//! else. Changes take turns. Everything here blocks.
+//!
+//! A directory that changes is listed and built again, so that its CID depends on its entries alone, as with Kubo,
+//! also where it grows into a HAMT or shrinks out of one. The cost is a read of all its blocks a change. A file that
+//! is written to is built again from its old bytes and the new ones: its CID depends on its bytes alone. Kubo cuts
+//! anew wherever its write buffer of 2 MiB was flushed, so that its CIDs of longer files differ from run to run; those
+//! of shorter files that are written at once are the same here.
+
+mod edit;
+mod error;
+mod path;
+mod view;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use hpips_dag::{Block, DirectoryBuilder, Profile};
+use hpips_store::{Hold, Store};
+use hpips_types::Cid;
+
+use crate::blocks::BlockGetter;
+
+pub use error::FilesError;
+pub use view::{FilesEntry, FilesStat, FilesType};
+pub use write::{GAP_BYTES_MAX, WriteOptions};
+
+/// The mutable files of one store.
+pub struct Files {
+    store: Store,
+    blocks: Arc<dyn BlockGetter>,
+    profile: Profile,
+    /// Held while the root is read, changed and set.
+    turn: Mutex<()>,
+}
+
+impl std::fmt::Debug for Files {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Files").field("profile", &self.profile).finish_non_exhaustive()
+    }
+}
+
+/// Whether missing directories on the way are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parents {
+    /// Made.
+    Make,
+    /// An error.
+    Require,
+}
+
+impl Files {
+    /// The files whose root `store` keeps, with content from `blocks`.
+    ///
+    /// `profile` decides the CIDs of what is made anew; Kubo's are those of [`Profile::unixfs_v0_2015`]. A directory
+    /// that changes keeps its CID version and hash function. There must be one `Files` a store.
+    pub fn new(store: Store, blocks: Arc<dyn BlockGetter>, profile: Profile) -> Self {
+        Self { store, blocks, profile, turn: Mutex::new(()) }
+    }
+
+    /// Root of all files; that of an empty directory, stored now, before the first change.
+    ///
+    /// # Errors
+    /// Failures of the disk.
+    pub fn root(&self) -> Result<Cid, FilesError> {
+        if let Some(root) = self.store.files_root() {
+            return Ok(root);
+        }
+        let mut blocks = Vec::new();
+        let root = DirectoryBuilder::new(self.profile).finish(&mut blocks)?;
+        self.store.put_built(blocks)?;
+        Ok(root.cid)
+    }
+
+    /// One change at a time. A holder that panicked left the old root, which is whole.
+    fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A lease for the blocks of a change and the tree it starts from.
+    fn lease(&self, root: &Cid) -> Result<Hold, FilesError> {
+        let hold = self.store.hold()?;
+        hold.keep(root);
+        Ok(hold)
+    }
+
+    fn put(&self, blocks: Vec<Block>) -> Result<(), FilesError> {
+        Ok(self.store.put_built(blocks)?)
+    }
+}

@@ -1,0 +1,53 @@
+//! The commands of the RPC on a repo, with or without a running node.
+
+use std::sync::Arc;
+
+use axum::Router;
+use hpips_api::rpc::{self, Identity, Online, State};
+use hpips_crypto::sign::SecretKey;
+use hpips_store::Store;
+
+use crate::config::Config;
+use crate::daemon::{BLOCKS, RunError};
+use crate::keys::KeyFolder;
+use crate::repo::Repo;
+use crate::settings::RepoSettings;
+
+/// libp2p's protobuf of an ed25519 public key: type 1, then 32 bytes.
+const PUBLIC_KEY: &[u8] = &[0x08, 0x01, 0x12, 0x20];
+
+/// The commands of the RPC on a repo that no node runs on, to be called in this process. Commands that need a node say
+/// so.
+///
+/// # Errors
+/// [`RunError::Store`] when a node or another command has the repo, [`RunError::Repo`] when it cannot be used.
+pub fn offline(repo: &Repo) -> Result<Router, RunError> {
+    let config = repo.config()?;
+    let store = Store::open(repo.folder(BLOCKS)?, store_config(&config))?;
+    Ok(rpc::in_process(rpc::router(state(repo, store, None)?)))
+}
+
+/// Limits of the store.
+pub(crate) fn store_config(config: &Config) -> hpips_store::Config {
+    let default = hpips_store::Config::default();
+    hpips_store::Config { bytes_max: config.storage_max.unwrap_or(u64::MAX), ..default }
+}
+
+/// What the commands act on.
+pub(crate) fn state(repo: &Repo, store: Store, online: Option<Online>) -> Result<State, RunError> {
+    let account = SecretKey::from_seed(&*repo.seed()?).account();
+    let peer_id = crate::peer_id(&account);
+    let identity = Identity {
+        peer_id: peer_id.clone(),
+        public_key: [PUBLIC_KEY, account.as_bytes()].concat(),
+        account: account.to_string(),
+    };
+    Ok(State::new(rpc::Parts {
+        store,
+        identity,
+        settings: Arc::new(RepoSettings::new(repo.path().to_owned(), peer_id.clone())),
+        keys: Arc::new(KeyFolder::new(repo, peer_id)?),
+        repo: repo.path().to_owned(),
+        online,
+    }))
+}

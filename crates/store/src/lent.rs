@@ -1,0 +1,144 @@
+//! Blocks that users' own files hold: what there is, and whether it is still so.
+
+use std::path::PathBuf;
+
+use hpips_types::Cid;
+use hpips_types::content::verify_block;
+use rayon::prelude::*;
+
+use crate::error::IndexError;
+use crate::index::PageRow;
+use crate::store::Store;
+use crate::tables::Kind;
+
+/// Rows that are checked together.
+const PAGE_ROWS: usize = 4 * 1024;
+
+/// A block that a user's file holds (`add --nocopy`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LentBlock {
+    /// The block.
+    pub cid: Cid,
+    /// The file.
+    pub path: PathBuf,
+    /// Of the block's first byte.
+    pub offset: u64,
+    /// Length of the block.
+    pub bytes: u32,
+}
+
+/// Whether a file still holds its block.
+#[derive(Debug)]
+pub enum LentStatus {
+    /// It does.
+    Sound,
+    /// Other bytes are there, or fewer.
+    Changed,
+    /// There is no such file.
+    NoFile,
+    /// The file cannot be read.
+    Failed(std::io::Error),
+}
+
+impl Store {
+    /// Calls `visit` with every block that a user's file holds, ordered by multihash: `filestore ls`.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn for_each_lent(&self, mut visit: impl FnMut(LentBlock)) -> Result<(), IndexError> {
+        self.lent_pages(|blocks| {
+            blocks.into_iter().for_each(&mut visit);
+            Ok(())
+        })
+    }
+
+    /// The files that hold a block; empty when none does.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn lent(&self, cid: &Cid) -> Result<Vec<LentBlock>, IndexError> {
+        let places = self.inner.index.lookup(cid)?.into_iter();
+        let lent = places.filter(|place| place.kind == Kind::UserFile).filter_map(|place| {
+            let (path, offset, bytes) = (place.path?, place.row.offset, place.row.bytes);
+            Some(LentBlock { cid: *cid, path, offset, bytes })
+        });
+        Ok(lent.collect())
+    }
+
+    /// Reads what users' files hold and calls `visit` with each block and whether it is still there: `filestore
+    /// verify`. Reads on all cores.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn verify_lent(&self, mut visit: impl FnMut(LentBlock, LentStatus)) -> Result<(), IndexError> {
+        self.lent_pages(|blocks| {
+            let found: Vec<_> = blocks.into_par_iter().map(|lent| (self.status(&lent), lent)).collect();
+            found.into_iter().for_each(|(status, lent)| visit(lent, status));
+            Ok(())
+        })
+    }
+
+    /// The same for the copies of one block.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn verify_lent_block(&self, cid: &Cid) -> Result<Vec<(LentBlock, LentStatus)>, IndexError> {
+        let lent = self.lent(cid)?;
+        Ok(lent.into_iter().map(|lent| (lent.clone(), self.status(&lent))).collect())
+    }
+
+    /// Calls `visit` with every block that lies in a pack although a user's file holds it: `filestore dups`.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn for_each_duplicate(&self, mut visit: impl FnMut(&Cid)) -> Result<(), IndexError> {
+        // The rows of a block stand together, packs first.
+        let mut packed: Option<Cid> = None;
+        let mut told: Option<Cid> = None;
+        let is = |one: &Option<Cid>, row: &PageRow| one.is_some_and(|cid| cid.hash() == row.cid.hash());
+        self.inner.index.scan(|row| match row.kind {
+            Kind::Pack => packed = Some(row.cid),
+            Kind::UserFile if is(&packed, row) && !is(&told, row) => {
+                told = Some(row.cid);
+                visit(&row.cid);
+            }
+            Kind::Piece | Kind::UserFile => {}
+        })
+    }
+
+    fn status(&self, lent: &LentBlock) -> LentStatus {
+        let file = match self.inner.layer.open_read(&lent.path) {
+            Ok(Some(file)) => file,
+            Ok(None) => return LentStatus::NoFile,
+            Err(error) => return LentStatus::Failed(error),
+        };
+        let len = usize::try_from(lent.bytes).expect("rows are bounded when they are added");
+        match file.read_vec_at(len, lent.offset) {
+            Ok(bytes) if verify_block(&lent.cid, &bytes).is_ok() => LentStatus::Sound,
+            Ok(_) => LentStatus::Changed,
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => LentStatus::Changed,
+            Err(error) => LentStatus::Failed(error),
+        }
+    }
+
+    fn lent_pages(
+        &self,
+        mut visit: impl FnMut(Vec<LentBlock>) -> Result<(), IndexError>,
+    ) -> Result<(), IndexError> {
+        let index = &self.inner.index;
+        let mut after: Option<Vec<u8>> = None;
+        loop {
+            let (rows, last) = index.page(after.as_deref(), PAGE_ROWS)?;
+            let rows: Vec<_> = rows.into_iter().filter(|row| row.kind == Kind::UserFile).collect();
+            let paths = index.paths(rows.iter().map(|row| row.container))?;
+            let lent = rows.into_iter().zip(paths).filter_map(|(row, path)| {
+                Some(LentBlock { cid: row.cid, path: path?, offset: row.row.offset, bytes: row.row.bytes })
+            });
+            visit(lent.collect())?;
+            match last {
+                Some(last) => after = Some(last),
+                None => return Ok(()),
+            }
+        }
+    }
+}
