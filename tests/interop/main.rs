@@ -3,6 +3,8 @@
 //! Each test starts its own daemons on loopback and says "skipped" where a program is absent; `just interop`
 //! installs them and runs all.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
 #[path = "../it/binary.rs"]
 mod binary;
 mod bitswap;

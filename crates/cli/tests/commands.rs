@@ -1,6 +1,6 @@
 //! The program on a repo without a node: what it prints, and how it ends.
 
-#![allow(clippy::unwrap_used, reason = "a test whose helper fails ends there")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 use std::fs;
 use std::io::{Read, Write};

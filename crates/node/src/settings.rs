@@ -47,7 +47,7 @@ impl RepoSettings {
         if let Some(path) = unknown {
             return Err(no_setting(&known, &path));
         }
-        if all.pointer("/Identity/PeerID").is_some_and(|id| *id != Value::from(self.peer_id.as_str())) {
+        if all.pointer("/Identity/PeerID").is_some_and(|id| id.as_str() != Some(self.peer_id.as_str())) {
             return Err(wrong(
                 "Identity.PeerID is the name of the node's key, which is not changed here".into(),
             ));

@@ -3,7 +3,7 @@
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use cid::Cid;
-use hpips_client::{BlockGetter, GetBlockError};
+use hpips_client::BlockGetter;
 use hpips_dag::{Kind, inspect};
 
 use super::address::{self, Address, Query};
@@ -180,14 +180,12 @@ fn respond(source: &dyn Source, request: &ReadRequest, left: Left) -> Result<Rep
     let mut passed = Vec::new();
     let resolved = resolve(address.root, &address.segments, &blocks, &mut passed);
     if request.is_only_if_cached {
-        let at_hand = match &resolved {
-            Ok(resolution) => blocks.get(&resolution.cid()).map(drop),
-            Err(ReadError::Get(error @ GetBlockError::NotFound { .. })) => {
-                Err(GetBlockError::NotFound { cid: not_found(error, address.root), peers: 0 })
-            }
-            Err(_) => Ok(()),
+        let is_at_hand = match &resolved {
+            Ok(resolution) => blocks.get(&resolution.cid()).is_ok(),
+            // A path that local blocks show not to exist is an answer of its own.
+            Err(error) => !matches!(error, ReadError::Get(_)),
         };
-        if at_hand.is_err() {
+        if !is_at_hand {
             return Err(GatewayError::NotCached { path });
         }
         if request.is_head {
@@ -222,13 +220,6 @@ fn respond(source: &dyn Source, request: &ReadRequest, left: Left) -> Result<Rep
             Err(GatewayError::Parameter { name: "format", reason: "an ipns-record is only below /ipns" })
         }
         Some(Format::Car) => Err(GatewayError::Internal),
-    }
-}
-
-fn not_found(error: &GetBlockError, root: Cid) -> Cid {
-    match error {
-        GetBlockError::NotFound { cid, .. } => *cid,
-        _ => root,
     }
 }
 

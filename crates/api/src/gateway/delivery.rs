@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::Body;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use tokio::runtime::Handle;
@@ -105,9 +105,13 @@ struct Outgoing {
 
 impl Outgoing {
     fn send(mut self, reply: Reply, is_head: bool) {
-        let Reply { status, headers, payload } = reply;
+        let Reply { status, mut headers, payload } = reply;
         match payload {
             Payload::Bytes(bytes) => {
+                // What GET would send; the headers of the two must agree.
+                if is_head && !bytes.is_empty() {
+                    headers.insert(header::CONTENT_LENGTH, bytes.len().into());
+                }
                 let body = Some(if is_head { Bytes::new() } else { bytes });
                 self.begin(Head { status, headers, body });
             }

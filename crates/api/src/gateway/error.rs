@@ -165,6 +165,7 @@ impl GatewayError {
             Self::NotCached { .. } => StatusCode::PRECONDITION_FAILED,
             Self::Index { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Resolve { source, .. } => source.status(),
+            Self::Redirects { source: RedirectsFailure::Read(source), .. } => source.status(),
             Self::Redirects { .. } | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,

@@ -53,9 +53,11 @@ impl Reply {
         reply
     }
 
-    /// Sets a header whose value was made here; one that cannot be sent is left out.
+    /// Sets a header whose value was made here; one that is not visible ASCII is left out, since
+    /// others arrive garbled (RFC 9110, section 5.5).
     pub(super) fn set(&mut self, name: header::HeaderName, value: &str) {
-        if let Ok(value) = HeaderValue::from_str(value) {
+        let is_plain = value.bytes().all(|byte| byte == b'\t' || (0x20..0x7f).contains(&byte));
+        if let Some(value) = HeaderValue::from_str(value).ok().filter(|_| is_plain) {
             self.headers.insert(name, value);
         }
     }

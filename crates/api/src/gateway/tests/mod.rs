@@ -1,1 +1,7 @@
 //! Whole requests against a router over a temporary store.
+
+mod hostile;
+mod path;
+mod subdomain;
+mod support;
+mod trustless;
