@@ -231,16 +231,12 @@ fn without_a_repo_or_with_a_locked_one_it_says_so() {
     }
     assert!(place.ok(&["version", "-n"]).starts_with(env!("CARGO_PKG_VERSION")));
     place.ok(&["init"]);
-    // A process that reads standard input while it adds holds the lock until it is given an end.
+    // A process that reads standard input while it adds holds the lock until it is given an end. It has opened the
+    // store once it has taken more than a pipe holds.
     let mut holder =
         place.command(&["add", "-"]).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    let locked = loop {
-        let output = place.run(&["refs", "local"]);
-        if !output.status.success() || std::time::Instant::now() > deadline {
-            break output;
-        }
-    };
+    holder.stdin.as_mut().unwrap().write_all(&vec![7; 1 << 20]).unwrap();
+    let locked = place.run(&["refs", "local"]);
     drop(holder.stdin.take());
     assert!(holder.wait().unwrap().success());
     let errors = String::from_utf8_lossy(&locked.stderr);
