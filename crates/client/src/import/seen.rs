@@ -60,6 +60,8 @@ pub struct Seen {
     is_changed: bool,
     /// Roots answered from memory in this run, to be checked before they are relied on.
     answered: Vec<Cid>,
+    /// The profile asked for last and its hash.
+    choices: Option<(Profile, u64)>,
 }
 
 impl Seen {
@@ -68,7 +70,7 @@ impl Seen {
         let path = path.into();
         let records = fs::read(&path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
         let run = records.values().map(|record| record.used).max().map_or(0, |last| last.wrapping_add(1));
-        Self { path, records, run, is_changed: false, answered: Vec::new() }
+        Self { path, records, run, is_changed: false, answered: Vec::new(), choices: None }
     }
 
     /// Forgets everything (`--rehash`).
@@ -83,8 +85,22 @@ impl Seen {
         &self.answered
     }
 
+    fn key(&mut self, metadata: &Metadata, profile: &Profile) -> Key {
+        let choices = match self.choices {
+            Some((known, hash)) if known == *profile => hash,
+            _ => {
+                // Only this machine reads it back; a version with another hasher reads the files once more.
+                let mut hasher = DefaultHasher::new();
+                profile.hash(&mut hasher);
+                self.choices.insert((*profile, hasher.finish())).1
+            }
+        };
+        Key { device: metadata.dev(), inode: metadata.ino(), choices }
+    }
+
     pub(super) fn find(&mut self, metadata: &Metadata, profile: &Profile) -> Option<Node> {
-        let record = self.records.get_mut(&key(metadata, profile))?;
+        let key = self.key(metadata, profile);
+        let record = self.records.get_mut(&key)?;
         if (record.bytes, record.mtime, record.ctime) != state(metadata) {
             return None;
         }
@@ -102,7 +118,8 @@ impl Seen {
         }
         let (bytes, mtime, ctime) = state(metadata);
         let record = Record { bytes, mtime, ctime, tsize: node.tsize, cid: node.cid, used: self.run };
-        self.records.insert(key(metadata, profile), record);
+        let key = self.key(metadata, profile);
+        self.records.insert(key, record);
         self.is_changed = true;
     }
 
@@ -144,13 +161,6 @@ fn is_racy(metadata: &Metadata, now: Duration) -> bool {
     let changed = time(metadata.ctime(), metadata.ctime_nsec());
     // Times of the future say nothing about when the file changes.
     changed + margin > now
-}
-
-fn key(metadata: &Metadata, profile: &Profile) -> Key {
-    // Only this machine reads it back; a version with another hasher reads the files once more.
-    let mut hasher = DefaultHasher::new();
-    profile.hash(&mut hasher);
-    Key { device: metadata.dev(), inode: metadata.ino(), choices: hasher.finish() }
 }
 
 fn state(metadata: &Metadata) -> (u64, (i64, i64), (i64, i64)) {
@@ -243,7 +253,8 @@ mod tests {
         // As if it had been written long ago.
         let (bytes, mtime, ctime) = state(&metadata);
         let record = Record { bytes, mtime, ctime, tsize: 7, cid: node.cid, used: 0 };
-        seen.records.insert(key(&metadata, &Profile::default()), record);
+        let key = seen.key(&metadata, &Profile::default());
+        seen.records.insert(key, record);
         seen.is_changed = true;
         seen.save().unwrap();
         let mut again = Seen::open(&path);

@@ -416,10 +416,13 @@ fn save(seen: &mut Seen) {
 fn read_small(small: &Small, mut builder: FileBuilder) -> Result<(Node, Vec<Block>), ImportError> {
     let failed = |source| read_error(&small.path, source);
     let mut file = File::open(&small.path).map_err(failed)?;
-    // One byte more than expected shows the end in the same call.
-    let expected = usize::try_from(small.metadata.len()).expect("a small file") + 1;
-    let mut bytes = vec![0; expected];
-    let mut filled = fill(&mut file, &mut bytes).map_err(failed)?;
+    // One byte more than expected shows the end in the same call: exactly what was expected, and no more of it.
+    let expected = usize::try_from(small.metadata.len()).expect("a small file");
+    let mut bytes = vec![0; expected + 1];
+    let mut filled = file.read(&mut bytes).map_err(failed)?;
+    if filled != expected {
+        filled += fill(&mut file, &mut bytes[filled..]).map_err(failed)?;
+    }
     while filled == bytes.len() {
         // It grew meanwhile.
         bytes.resize(filled + READ_BYTES, 0);
