@@ -10,7 +10,7 @@
 //! | to do | use |
 //! |---|---|
 //! | store blocks from outside (checked against their CIDs) | [`Store::put`] |
-//! | store blocks this process has just built | [`Store::put_built`], or [`Store::ingest`] while the next are built |
+//! | store blocks this process has just built | [`Store::put_built`] |
 //! | keep what is not pinned yet from being collected | [`Store::hold`] |
 //! | read | [`Store::get`], [`Store::size`], [`Store::has`], or [`hpips_bitswap::BlockSource`] |
 //! | keep things | [`Store::pin`], [`Store::update_pin`], [`Store::unpin`], [`Store::pins`], [`Store::set_files_root`] |
@@ -43,7 +43,6 @@ mod compact;
 mod config;
 mod error;
 mod index;
-mod ingest;
 mod journal;
 mod kept;
 mod layer;
@@ -71,7 +70,6 @@ mod tests;
 pub use collect::CollectReport;
 pub use config::Config;
 pub use error::{IndexError, OpenError, ReadError, WriteError};
-pub use ingest::Ingest;
 pub use kept::{BadBlock, KeptBy};
 pub use lease::Hold;
 pub use lent::{LentBlock, LentStatus};

@@ -58,7 +58,7 @@ impl Filter {
     }
 
     /// Whether what stands at this path below the root is left out.
-    pub(super) fn leaves_out(&self, below_root: &str, is_directory: bool) -> bool {
+    pub fn leaves_out(&self, below_root: impl AsRef<Path>, is_directory: bool) -> bool {
         self.rules.as_ref().is_some_and(|rules| rules.matched(below_root, is_directory).is_ignore())
     }
 }

@@ -451,18 +451,16 @@ fn threads_that_store_at_once_share_the_writer() {
     assert_eq!(store.block_count().unwrap(), 20 + 8 * 20);
     let report = store.verify().unwrap();
     assert_eq!((report.sound_blocks, report.damaged), (180, vec![]));
-    let mut ingest = store.ingest().unwrap();
     let built = |number| block(number, 700);
+    let hold = store.hold().unwrap();
     for number in 0..300 {
-        ingest.push([built(number)].map(|(cid, bytes)| hpips_dag::Block { cid, bytes }).into()).unwrap();
+        store.put_built([built(number)].map(|(cid, bytes)| hpips_dag::Block { cid, bytes })).unwrap();
     }
-    let hold = ingest.finish().unwrap();
     store.collect(&[]).unwrap();
     assert!((0..300).all(|number| store.has(&built(number).0).unwrap()), "leased until the pin");
     drop(hold);
     let large = hpips_dag::Block { cid: built(1).0, bytes: vec![0; BLOCK_BYTES_MAX + 1].into() };
-    let mut ingest = store.ingest().unwrap();
-    let refused = ingest.push(vec![large]).and_then(|()| ingest.finish().map(drop));
+    let refused = store.put_built([large]);
     assert!(matches!(refused, Err(WriteError::TooLarge { .. })), "{refused:?}");
 }
 

@@ -86,18 +86,22 @@ fn a_million_blocks_slow() {
     let bytes: usize = std::env::var("BLOCK_BYTES").ok().and_then(|bytes| bytes.parse().ok()).unwrap_or(256);
     let start = Watch::start();
     let mut kept = Vec::new();
-    let mut ingest = store.ingest().unwrap();
+    let hold = store.hold().unwrap();
+    let mut batch = Vec::new();
     for tree in 0..2000u64 {
         let leaves: Vec<_> = (0..LEAVES).map(|leaf| block(tree * LEAVES + leaf, bytes)).collect();
         let cids: Vec<_> = leaves.iter().map(|(cid, _)| *cid).collect();
         let (root, node) = super::parent(&cids);
         let blocks = leaves.into_iter().chain([(root, node)]).map(|(cid, bytes)| Block { cid, bytes });
-        ingest.push(blocks.collect()).unwrap();
+        batch.extend(blocks);
+        if batch.len() > 8_000 {
+            store.put_built(std::mem::take(&mut batch)).unwrap();
+        }
         if tree % 2 == 0 {
             kept.push((root, cids));
         }
     }
-    let hold = ingest.finish().unwrap();
+    store.put_built(batch).unwrap();
     start.print("put of a million");
     drop(hold);
     for (root, _) in &kept {

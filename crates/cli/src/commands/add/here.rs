@@ -1,9 +1,8 @@
 //! Adding in this process: the files are read where they lie.
 
 use std::io;
-use std::path::Path;
 
-use hpips_client::import::{Added, Filter, ImportOptions, Listener};
+use hpips_client::import::{Added, ImportOptions, Listener};
 use hpips_client::{AddOptions, Source, add_all};
 use hpips_dag::{Chunking, Layout, Mtime, Profile};
 use hpips_types::content::HASHES;
@@ -74,9 +73,6 @@ pub(super) fn add(add: &Add, context: &Context, lines: &mut Lines<'_>) -> anyhow
 }
 
 fn import_options(add: &Add) -> anyhow::Result<ImportOptions> {
-    let rules = add.ignore_rules_path.as_deref().map(Path::new);
-    let filter =
-        Filter::new(&add.ignore, rules).map_err(|error| Stop::usage(hpips_api::chain_text(&error)))?;
     let mtime = match (add.mtime, add.mtime_nsecs) {
         (None, Some(_)) => return Err(Stop::usage("--mtime-nsecs needs --mtime").into()),
         (None, None) => None,
@@ -88,7 +84,7 @@ fn import_options(add: &Add) -> anyhow::Result<ImportOptions> {
     Ok(ImportOptions {
         profile: profile(add)?,
         hidden: add.hidden,
-        filter,
+        filter: add.filter()?,
         skip_empty_directories: add.empty_dirs == Some(false),
         follow_named: add.dereference_args || add.dereference_symlinks,
         follow_links: add.dereference_symlinks,

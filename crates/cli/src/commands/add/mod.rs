@@ -12,6 +12,7 @@ mod tree;
 use std::path::{Path, PathBuf};
 
 use hpips_api::{ApiClient, view};
+use hpips_client::Filter;
 use hpips_dag::Profile;
 use hpips_types::TokenAmount;
 use serde::Deserialize;
@@ -301,6 +302,12 @@ impl Add {
             lines.print(Line { name: entry.name, hash: entry.cid, size: entry.dag_bytes.to_string() })?;
         }
         Ok(answer.root)
+    }
+
+    /// What is left out.
+    fn filter(&self) -> anyhow::Result<Filter> {
+        Filter::new(&self.ignore, self.ignore_rules_path.as_deref())
+            .map_err(|error| Stop::usage(hpips_api::chain_text(&error)).into())
     }
 
     fn profile(&self) -> anyhow::Result<Profile> {

@@ -4,7 +4,7 @@ use std::fs::{self, Metadata};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-use ignore::gitignore::{Gitignore, GitignoreBuilder};
+use hpips_client::Filter;
 
 use super::Add;
 use crate::exit::{Exit, Stop};
@@ -23,7 +23,7 @@ pub(super) struct Tree {
 
 /// Walks everything that was named, in the order of names as Kubo does, so that the lines come in its order.
 pub(super) fn walk(add: &Add) -> anyhow::Result<Tree> {
-    let rules = rules(add)?;
+    let rules = add.filter()?;
     let mut walker = Walker { add, rules, top: PathBuf::new(), tree: Tree::default() };
     for path in &add.paths {
         if path.as_os_str() == "-" {
@@ -47,7 +47,7 @@ pub(super) fn walk(add: &Add) -> anyhow::Result<Tree> {
 
 struct Walker<'a> {
     add: &'a Add,
-    rules: Gitignore,
+    rules: Filter,
     /// What is added now: rules are meant below it.
     top: PathBuf,
     tree: Tree,
@@ -94,7 +94,7 @@ impl Walker<'_> {
             let is_folder = entry.file_type().is_ok_and(|kind| kind.is_dir());
             let below = path.strip_prefix(&self.top).unwrap_or(&path);
             let is_hidden = own.starts_with('.') && !self.add.hidden;
-            if is_hidden || self.rules.matched(below, is_folder).is_ignore() {
+            if is_hidden || self.rules.leaves_out(below, is_folder) {
                 continue;
             }
             if is_folder && self.add.empty_dirs == Some(false) && is_empty(&path)? {
@@ -116,21 +116,6 @@ impl Walker<'_> {
         }
         self.tree.parts.push(part);
     }
-}
-
-fn rules(add: &Add) -> anyhow::Result<Gitignore> {
-    let mut builder = GitignoreBuilder::new("");
-    if let Some(path) = &add.ignore_rules_path
-        && let Some(error) = builder.add(path)
-    {
-        return Err(Stop::usage(format!("cannot use the rules of {}: {error}", path.display())).into());
-    }
-    for rule in &add.ignore {
-        builder
-            .add_line(None, rule)
-            .map_err(|error| Stop::usage(format!("{rule:?} is no rule of .gitignore: {error}")))?;
-    }
-    Ok(builder.build()?)
 }
 
 fn is_empty(folder: &PathBuf) -> anyhow::Result<bool> {
