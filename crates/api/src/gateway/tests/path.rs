@@ -200,7 +200,7 @@ async fn directories_are_listed_or_show_their_index() {
         ok(
             format!("{base}/odd/"),
             vec![
-                ("etag", format!("\"DirIndex-")),
+                ("etag", "\"DirIndex-".into()),
                 ("etag", format!("_CID-{}\"", odd.cid)),
                 ("content-type", "text/html".into()),
                 ("cache-control", "public, max-age=604800, stale-while-revalidate=2678400".into()),
