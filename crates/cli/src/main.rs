@@ -1,5 +1,7 @@
 //! The `hpips` program: parses, resolves, acts, and says how it went.
 
+#![allow(rustdoc::invalid_html_tags, reason = "the help texts name their parts as Kubo does: <hash>")]
+
 mod commands;
 mod context;
 mod exit;
