@@ -2,14 +2,16 @@
 
 use std::io::Read;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use hpips_dag::{Block, DirectoryBuilder, DirectoryError};
-use hpips_store::{IndexError, PinKind, Store, WriteError};
-use hpips_types::ByteCount;
+use hpips_dag::{DirectoryBuilder, DirectoryError};
+use hpips_store::{Hold, PinKind, Store, WriteError};
+use hpips_types::{ByteCount, Cid};
 
 use crate::client::Client;
 use crate::import::{
-    Added, ImportError, ImportOptions, ImportReport, Listener, Seen, import, import_reader, seen_in,
+    Added, Batch, ImportError, ImportOptions, ImportReport, Listener, Seen, SinkError, Stored, import,
+    import_reader, seen_in,
 };
 use crate::progress::{Reporter, Stage};
 
@@ -83,15 +85,15 @@ pub enum AddError {
     /// Reading or storing.
     #[error(transparent)]
     Import(#[from] ImportError),
+    /// Storing what is not a file.
+    #[error("cannot store what is added")]
+    Store(#[source] WriteError),
     /// Pinning.
     #[error("cannot pin what was added")]
-    Pin(#[from] WriteError),
+    Pin(#[source] WriteError),
     /// The directory around everything.
     #[error("cannot put everything into one directory")]
     Wrap(#[from] DirectoryError),
-    /// Looking for what was added before.
-    #[error("cannot look for what was added before")]
-    Index(#[from] IndexError),
     /// The task was stopped.
     #[error("adding was stopped")]
     Stopped(#[from] tokio::task::JoinError),
@@ -112,9 +114,9 @@ pub fn add_all(
     listener: &mut dyn Listener,
 ) -> Result<Vec<ImportReport>, AddError> {
     // Until the pins stand, nobody collects what is stored here.
-    let _hold = store.hold()?;
+    let hold = store.hold().map_err(AddError::Store)?;
     let mut seen = options.repo.as_deref().filter(|_| !options.only_hash).map(|repo| {
-        let mut seen = Seen::open(seen_in(repo));
+        let mut seen = Seen::open(seen_in(repo), Arc::new(Kept(store.clone())));
         if options.rehash {
             seen.clear();
         }
@@ -124,7 +126,7 @@ pub fn add_all(
     let mut wrapped = DirectoryBuilder::new(options.import.profile);
     for source in sources {
         let (name, report) = match source {
-            Source::Path(path) => add_path(store, path, options, seen.as_mut(), listener)?,
+            Source::Path(path) => add_path(store, &hold, path, options, seen.as_mut(), listener)?,
             Source::Stream { name, reader } => {
                 let mut named = Named { listener, prefix: options.wrap, last: String::new() };
                 let mut sink = sink(store, options);
@@ -137,7 +139,7 @@ pub fn add_all(
             wrapped.add(&name, node)?;
         } else if options.pin && !options.only_hash {
             let name = if options.name.is_empty() { &name } else { &options.name };
-            store.pin(&report.root, PinKind::Recursive, clip(name))?;
+            store.pin(&report.root, PinKind::Recursive, clip(name)).map_err(AddError::Pin)?;
         }
         reports.push(report);
     }
@@ -145,9 +147,9 @@ pub fn add_all(
         let mut blocks = Vec::new();
         let node = wrapped.finish(&mut blocks)?;
         if !options.only_hash {
-            store.put_built(blocks)?;
+            store.put_built(blocks).map_err(AddError::Store)?;
             if options.pin {
-                store.pin(&node.cid, PinKind::Recursive, clip(&options.name))?;
+                store.pin(&node.cid, PinKind::Recursive, clip(&options.name)).map_err(AddError::Pin)?;
             }
         }
         listener.added(Added { cid: node.cid, name: String::new(), bytes: 0, dag_bytes: node.tsize });
@@ -167,11 +169,14 @@ pub fn add_all(
 fn sink<'a>(
     store: &'a Store,
     options: &AddOptions,
-) -> impl FnMut(Vec<Block>) -> Result<(), crate::import::SinkError> + Send + 'a {
+) -> impl FnMut(Batch) -> Result<(), SinkError> + Send + 'a {
     let only_hash = options.only_hash;
-    move |blocks| {
+    move |batch| {
         if !only_hash {
-            store.put_built(blocks)?;
+            store.put_built(batch.blocks)?;
+            for lent in &batch.lent {
+                store.add_user_file(&lent.path, &lent.rows)?;
+            }
         }
         Ok(())
     }
@@ -179,54 +184,70 @@ fn sink<'a>(
 
 fn add_path(
     store: &Store,
+    hold: &Hold,
     path: &Path,
     options: &AddOptions,
-    mut seen: Option<&mut Seen>,
+    seen: Option<&mut Seen>,
     listener: &mut dyn Listener,
 ) -> Result<(String, ImportReport), AddError> {
     let mut named = Named { listener, prefix: options.wrap, last: String::new() };
-    let mut first = Vec::new();
-    let Some(seen) = &mut seen else {
+    let Some(seen) = seen else {
         let report = import(path, &options.import, None, &mut sink(store, options), &mut named)?;
         return Ok((named.last, report));
     };
-    // What is told waits until it is known that nothing has to be read after all.
-    let before = seen.answered().len();
-    let mut waiting = Waiting { named: &mut named, added: &mut first };
-    let mut report = import(path, &options.import, Some(seen), &mut sink(store, options), &mut waiting)?;
-    // A root that is pinned already is whole. Otherwise blocks may have been collected since they were seen.
-    let is_pinned = store.pin_of(&report.root).is_some_and(|pin| pin.kind == PinKind::Recursive);
-    if report.unread > 0 && !is_pinned && !all_here(store, &seen.answered()[before..])? {
-        tracing::info!(path = %path.display(), "what was added before is no longer here: reading it again");
-        seen.clear();
-        first.clear();
-        report = import(path, &options.import, Some(seen), &mut sink(store, options), &mut named)?;
-    }
-    for added in first {
-        named.added(added);
+    let kept = Kept(store.clone());
+    let before = kept.epoch();
+    let mut report = import(path, &options.import, Some(seen), &mut sink(store, options), &mut named)?;
+    if report.unread > 0 {
+        // What was not read is not under the lease of this add yet, and may have been collected since it was looked for.
+        hold.keep(&report.root);
+        if kept.epoch() != before && !kept.has_all(&report.root) {
+            tracing::info!(path = %path.display(), "what was added before is no longer here: reading it again");
+            seen.clear();
+            let mut nobody = Quiet(&named);
+            report = import(path, &options.import, Some(seen), &mut sink(store, options), &mut nobody)?;
+        }
     }
     Ok((named.last, report))
 }
 
-/// Whether everything below these roots is here.
-fn all_here(store: &Store, roots: &[hpips_types::Cid]) -> Result<bool, AddError> {
-    for root in roots {
+/// The store as the memory of unchanged files asks it.
+struct Kept(Store);
+
+impl Stored for Kept {
+    fn epoch(&self) -> u64 {
+        // An index that fails now will fail again where it can be told.
+        self.0.epoch().unwrap_or_default()
+    }
+
+    fn has_all(&self, root: &Cid) -> bool {
         let mut walk = hpips_dag::DepthFirst::new(*root, usize::MAX);
         while let Some(cid) = walk.next_cid() {
-            if !store.has(&cid)? {
-                return Ok(false);
-            }
             if hpips_dag::is_leaf_codec(&cid) {
+                if !self.0.has(&cid).unwrap_or(false) {
+                    return false;
+                }
                 continue;
             }
             // A block that cannot be read is as good as none.
-            let Ok(Some(block)) = store.get(&cid) else { return Ok(false) };
+            let Ok(Some(block)) = self.0.get(&cid) else { return false };
             if walk.feed(&cid, &block).is_err() {
-                return Ok(false);
+                return false;
             }
         }
+        true
     }
-    Ok(true)
+}
+
+/// Tells nothing, and stops when another listener says so.
+struct Quiet<'a, 'b>(&'a Named<'b>);
+
+impl Listener for Quiet<'_, '_> {
+    fn added(&mut self, _added: Added) {}
+
+    fn is_cancelled(&self) -> bool {
+        self.0.is_cancelled()
+    }
 }
 
 /// Passes on what an import tells, and remembers the name of its root, which comes last.
@@ -252,25 +273,6 @@ impl Listener for Named<'_> {
 
     fn is_cancelled(&self) -> bool {
         self.listener.is_cancelled()
-    }
-}
-
-struct Waiting<'a, 'b> {
-    named: &'a mut Named<'b>,
-    added: &'a mut Vec<Added>,
-}
-
-impl Listener for Waiting<'_, '_> {
-    fn added(&mut self, added: Added) {
-        self.added.push(added);
-    }
-
-    fn bytes(&mut self, more: u64) {
-        self.named.bytes(more);
-    }
-
-    fn is_cancelled(&self) -> bool {
-        self.named.is_cancelled()
     }
 }
 
@@ -380,11 +382,22 @@ mod tests {
         let options = AddOptions { repo: Some(folder.path().to_owned()), ..AddOptions::default() };
         let add = || add_local(&store, &path, &options, &Reporter::none()).unwrap();
         let first = add();
-        let mut again = add();
-        while again.report.unread < 20 {
-            again = add();
+        // What was written just now is not trusted.
+        let is_old = || add().report.unread == 20;
+        let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !is_old() {
+            assert!(std::time::Instant::now() < deadline, "files never grow old");
         }
-        assert_eq!(again.report.root, first.report.root);
+        let again = add();
+        assert_eq!((again.report.root, again.added.len()), (first.report.root, 21));
+        // Something else is removed: what is here is still known.
+        let other =
+            add_local(&store, &folder.path().join("tree/f3"), &AddOptions::default(), &Reporter::none());
+        store.unpin(&other.unwrap().report.root).unwrap();
+        let gone = hpips_dag::Block { cid: hpips_types::content::cid_v1(0x55, b"x"), bytes: "x".into() };
+        store.put_built([gone]).unwrap();
+        store.collect(&[]).unwrap();
+        assert_eq!(add().report.unread, 20);
         store.unpin(&first.report.root).unwrap();
         store.collect(&[]).unwrap();
         assert!(!store.has(&first.report.root).unwrap());

@@ -56,6 +56,21 @@ impl FileBuilder {
         Self { profile, metadata, layout: LayoutBuilder::new(profile).with(metadata), ..self }
     }
 
+    /// Builds a whole file at once: for small ones, whose only leaf costs nothing beside its hash.
+    pub fn whole(profile: Profile, metadata: Metadata, bytes: Bytes, out: &mut Vec<Block>) -> Node {
+        if let Chunking::Size(size) = profile.chunking
+            && (1..=size).contains(&bytes.len())
+            && profile.layout == Layout::Balanced
+        {
+            let (block, node) = single_leaf(&profile, bytes, metadata);
+            out.push(block);
+            return node;
+        }
+        let mut builder = Self::new(profile).with(metadata);
+        builder.push_shared(bytes, out);
+        builder.finish(out)
+    }
+
     /// Appends bytes. Chunks that are complete in `bytes` are hashed in parallel, so pieces of several chunks
     /// at once are the fast way.
     pub fn push(&mut self, bytes: &[u8], out: &mut Vec<Block>) {

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use hpips_types::Cid;
 use redb::{
@@ -17,8 +18,8 @@ use crate::error::{IndexError, OpenError};
 use crate::layer::{Layer, LayerFile};
 use crate::pack::{Found, record_bytes};
 use crate::tables::{
-    BLOCKS, FILE_ROWS, FILES, Kind, META, META_BLOCKS, PACK_OPEN, PACKS, PIECE_KEYS, Row, USER_FILES,
-    row_key, rows_of, split_key,
+    BLOCKS, FILE_ROWS, FILES, Kind, META, META_BLOCKS, META_EPOCH, PACK_OPEN, PACKS, PIECE_KEYS, Row,
+    USER_FILES, row_key, rows_of, split_key,
 };
 
 /// Where a block can be read.
@@ -129,8 +130,7 @@ impl Index {
             tx.0.open_table(USER_FILES)?;
             tx.0.open_table(FILES)?;
             tx.0.open_table(FILE_ROWS)?;
-            tx.0.open_table(META)?;
-            Ok(())
+            tx.begin_epoch()
         })?;
         Ok(index)
     }
@@ -360,6 +360,16 @@ impl Tx {
         let mut meta = self.0.open_table(META)?;
         let blocks = meta.get(META_BLOCKS)?.map_or(0, |number| number.value());
         meta.insert(META_BLOCKS, (blocks + added).saturating_sub(removed))?;
+        drop(meta);
+        if removed > 0 { self.begin_epoch() } else { Ok(()) }
+    }
+
+    /// Says that blocks are gone that were here. Time makes the number a new one even if this is forgotten in a crash.
+    fn begin_epoch(&self) -> Result<(), IndexError> {
+        let mut meta = self.0.open_table(META)?;
+        let last = meta.get(META_EPOCH)?.map_or(0, |number| number.value());
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos();
+        meta.insert(META_EPOCH, u64::try_from(now).unwrap_or(0).max(last.saturating_add(1)))?;
         Ok(())
     }
 

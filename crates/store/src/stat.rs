@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::error::IndexError;
 use crate::store::Store;
-use crate::tables::META_BLOCKS;
+use crate::tables::{META_BLOCKS, META_EPOCH};
 use crate::version::VERSION;
 
 /// Size and place of a store: what `repo stat` shows.
@@ -27,6 +27,15 @@ pub struct Stat {
 }
 
 impl Store {
+    /// A number that is never the same again after a block went away: collected, deleted or found damaged. While it
+    /// stays, whatever was stored once is still here.
+    ///
+    /// # Errors
+    /// When the index fails.
+    pub fn epoch(&self) -> Result<u64, IndexError> {
+        self.inner.index.number(META_EPOCH)
+    }
+
     /// Size and place of this store. Reads counters, no blocks.
     ///
     /// # Errors

@@ -26,6 +26,8 @@ pub(crate) const META_BLOCKS: &str = "blocks";
 pub(crate) const META_NEXT_PACK: &str = "next-pack";
 /// In [`META`]: the next number for a file in [`FILES`].
 pub(crate) const META_NEXT_FILE: &str = "next-file";
+/// In [`META`]: when a block was lost last, or the index was made, in nanoseconds since 1970; never twice the same.
+pub(crate) const META_EPOCH: &str = "epoch";
 
 /// In [`PACKS`]: more may be appended.
 pub(crate) const PACK_OPEN: u8 = 0;

@@ -37,8 +37,8 @@ fn what_goes_in_comes_out() {
         &source,
         &ImportOptions::default(),
         None,
-        &mut |blocks| {
-            map.put(blocks);
+        &mut |batch: crate::import::Batch| {
+            map.put(batch.blocks);
             Ok(())
         },
         &mut |_: crate::import::Added| {},
@@ -264,8 +264,8 @@ fn generated_trees_come_back_equal_in_bytes_modes_and_times() {
             preserve_mtime: true,
             ..ImportOptions::default()
         };
-        let mut sink = |blocks| {
-            map.put(blocks);
+        let mut sink = |batch: crate::import::Batch| {
+            map.put(batch.blocks);
             Ok(())
         };
         let root =

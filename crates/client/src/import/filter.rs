@@ -57,6 +57,11 @@ impl Filter {
         Ok(Self { rules: Some(rules) })
     }
 
+    /// Whether there are no rules.
+    pub fn is_empty(&self) -> bool {
+        self.rules.is_none()
+    }
+
     /// Whether what stands at this path below the root is left out.
     pub fn leaves_out(&self, below_root: impl AsRef<Path>, is_directory: bool) -> bool {
         self.rules.as_ref().is_some_and(|rules| rules.matched(below_root, is_directory).is_ignore())

@@ -1,12 +1,16 @@
 //! Files and directories from disk into blocks.
 //!
-//! Reading, cutting, hashing, and storing overlap: this thread reads and cuts, all cores hash leaves, and a thread of its
-//! own hands finished batches to the sink, which writes and syncs. Queues between them are short, so memory stays
-//! below 256 MiB whatever is imported. Small files are opened, read and hashed on all cores, a window of them at a time.
+//! Reading, cutting, hashing, and storing overlap. Threads of the scanner list directories ahead and read the small files in
+//! them; this thread walks the tree in order and reads large files, whose leaves all cores hash; a thread of the
+//! pipe hands finished batches to the sink, which writes and syncs. Queues between them are bounded in bytes, so memory
+//! stays below 256 MiB for content of any size, and some 300 bytes for each entry of the directories that are open.
 
 mod filter;
+mod large;
 mod pipe;
+mod scan;
 mod seen;
+mod stat;
 mod walk;
 
 use std::io::{self, Read};
@@ -16,10 +20,12 @@ use hpips_dag::{Block, DirectoryError, Mtime, Profile};
 use hpips_types::{ByteCount, Cid};
 
 pub use filter::{Filter, FilterError};
-pub use seen::Seen;
 pub(crate) use seen::file_in as seen_in;
+pub use seen::{Seen, Stored};
 
 use pipe::Pipe;
+use scan::Scanner;
+use stat::Stat;
 use walk::Importer;
 
 /// Directories inside each other at most; a deeper tree is refused before the stack is short.
@@ -48,6 +54,28 @@ pub struct ImportOptions {
     pub mode: Option<u32>,
     /// Modification time for everything (`--mtime`).
     pub mtime: Option<Mtime>,
+    /// Whether raw leaves stay in the files they come from (`--nocopy`).
+    pub nocopy: bool,
+}
+
+impl ImportOptions {
+    /// Whether content alone decides the CIDs and all blocks are copied: only then an unchanged file need not be read.
+    fn is_plain(&self) -> bool {
+        !self.preserve_mode
+            && !self.preserve_mtime
+            && self.mode.is_none()
+            && self.mtime.is_none()
+            && !self.nocopy
+    }
+
+    /// Mode and time that are kept of a file or directory.
+    fn kept(&self, stat: &Stat) -> hpips_dag::Metadata {
+        let mode = self.mode.or(self.preserve_mode.then_some(stat.mode));
+        hpips_dag::Metadata {
+            mode: mode.filter(|mode| *mode != 0),
+            mtime: self.mtime.or_else(|| self.preserve_mtime.then(|| stat.mtime())),
+        }
+    }
 }
 
 /// Something that was added. Files and links come in the order they are found, directories after all of them, inner
@@ -129,8 +157,33 @@ pub enum ImportError {
 /// The error type of a sink.
 pub type SinkError = Box<dyn std::error::Error + Send + Sync>;
 
+/// A file that holds blocks itself (`--nocopy`).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lent {
+    /// The file; absolute.
+    pub path: PathBuf,
+    /// Its blocks with the offset and length of each in the file, bytes.
+    pub rows: Vec<(Cid, u64, u32)>,
+}
+
+/// Blocks that are finished, children before parents.
+#[derive(Debug, Default)]
+pub struct Batch {
+    /// To be stored.
+    pub blocks: Vec<Block>,
+    /// To be remembered where they lie.
+    pub lent: Vec<Lent>,
+}
+
+impl Batch {
+    /// Whether there is nothing in it.
+    pub fn is_empty(&self) -> bool {
+        self.blocks.is_empty() && self.lent.is_empty()
+    }
+}
+
 /// Takes batches of blocks, on one thread.
-pub type Sink<'a> = dyn FnMut(Vec<Block>) -> Result<(), SinkError> + Send + 'a;
+pub type Sink<'a> = dyn FnMut(Batch) -> Result<(), SinkError> + Send + 'a;
 
 /// What an import tells while it runs; every function returns at once.
 pub trait Listener {
@@ -169,7 +222,9 @@ pub fn import(
     let name = base_name(path)?;
     std::thread::scope(|scope| {
         let pipe = Pipe::start(scope, sink);
-        let mut importer = Importer::new(options, seen, pipe, listener);
+        let seen = seen.filter(|_| options.is_plain());
+        let scanner = Scanner::start(scope, options, seen.as_ref().map(|seen| seen.memory().clone()));
+        let mut importer = Importer::new(options, seen, pipe, Some(scanner), listener);
         let node = importer.root(path, name);
         importer.finish(node)
     })
@@ -188,7 +243,7 @@ pub fn import_reader(
 ) -> Result<ImportReport, ImportError> {
     std::thread::scope(|scope| {
         let pipe = Pipe::start(scope, sink);
-        let mut importer = Importer::new(options, None, pipe, listener);
+        let mut importer = Importer::new(options, None, pipe, None, listener);
         let node = importer.stream(reader, Path::new(name), name.to_owned());
         importer.finish(node)
     })

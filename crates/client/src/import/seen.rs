@@ -1,222 +1,313 @@
-//! Files that were imported before, by what the file system says of them, so that an unchanged one is not read again.
+//! Directories that were imported before, by what the file system says of their files, so that unchanged ones are not read
+//! again.
+//!
+//! A redb database with one row a directory and profile, which is written anew when the directory changed:
 //!
 //! ```text
-//! magic    8   "HPIPSSN1"
-//! count    8   little-endian
-//! records      device 8, inode 8, choices 8, bytes 8, mtime 16, ctime 16, tsize 8, used 4, CID length 1, CID
-//! check    8   of everything before: first bytes of its BLAKE3 hash
+//! key      device 8, inode 8, hash of the profile 8; big-endian
+//! row      epoch 8, length 1 and CID of the directory (0: not known), tsize 8, entries by name, CRC32C 4 of all before
+//! entry    length 2 and name, state 40 (zeroes: none), tsize 8, bytes of the file 8, length 1 and CID
+//! state    inode 8, bytes 8, mtime 8 + 4, ctime 8 + 4
 //! ```
 //!
-//! The file is a cache: one that is missing, damaged or of another version counts as empty.
+//! Numbers are little-endian. The epoch is the store's when the blocks were there for certain: it changes when the store
+//! loses a block, and what is remembered from another epoch is looked for before it counts. The file is a cache: what is missing, damaged or locked counts as empty, and a file beyond
+//! [`FILE_BYTES_MAX`] is begun anew.
 
-use std::collections::HashMap;
-use std::collections::hash_map::DefaultHasher;
-use std::fs::{self, File, Metadata};
-use std::hash::{Hash, Hasher};
-use std::io::{self, Write};
-use std::os::unix::fs::MetadataExt;
+use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use cid::Cid;
 use hpips_dag::{Node, Profile};
+use redb::{Database, DatabaseError, ReadOnlyDatabase, ReadableDatabase, StorageError, TableDefinition};
 
-const MAGIC: &[u8; 8] = b"HPIPSSN1";
-/// Files remembered at most, about 130 bytes of memory each; the ones not met for longest go first.
-const FILES_MAX: usize = 2_000_000;
-/// A file that changed less than this before it was looked at may change again without its times telling: file systems
-/// with fine times tick every few milliseconds.
-const RACY: Duration = Duration::from_millis(100);
-/// The same for file systems that keep whole seconds, or two of them.
-const RACY_COARSE: Duration = Duration::from_secs(3);
+use super::stat::{STATE_BYTES, Stat, State};
 
-/// Which content of which choices.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-struct Key {
-    device: u64,
-    inode: u64,
-    /// A hash of the profile.
-    choices: u64,
+/// Another form of the rows gets another name.
+const DIRECTORIES: TableDefinition<'static, &[u8], &[u8]> = TableDefinition::new("directories 1");
+/// A larger file is begun anew: rows of directories that are gone are not looked for. About eight million files.
+const FILE_BYTES_MAX: u64 = 1 << 30;
+/// Memory for pages of the database.
+const CACHE_BYTES: usize = 8 << 20;
+/// What an entry without a state has in its place.
+const NO_STATE: State = [0; STATE_BYTES];
+
+/// Names a directory and what decides its CIDs.
+pub(super) type Key = [u8; 24];
+
+/// The key of a directory. `choices`: of [`choices`].
+pub(super) fn key(directory: &Stat, choices: u64) -> Key {
+    let mut key = [0; 24];
+    key[..8].copy_from_slice(&directory.device.to_be_bytes());
+    key[8..16].copy_from_slice(&directory.inode.to_be_bytes());
+    key[16..].copy_from_slice(&choices.to_be_bytes());
+    key
 }
 
-/// What the file system said, and what came of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Record {
-    bytes: u64,
-    mtime: (i64, i64),
-    ctime: (i64, i64),
-    tsize: u64,
-    cid: Cid,
-    /// Run in which it was met last.
-    used: u32,
+/// A hash of a profile. Only this machine reads it back; a program with another hasher reads the files once more.
+pub(super) fn choices(profile: &Profile) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    profile.hash(&mut hasher);
+    hasher.finish()
 }
 
-/// Remembered files. Only the one import that owns it changes it.
+/// Where the blocks are that were made before.
+pub trait Stored: Send + Sync {
+    /// A number that is never the same again after a block was removed or lost.
+    fn epoch(&self) -> u64;
+
+    /// Whether everything below a root is there.
+    fn has_all(&self, root: &Cid) -> bool;
+}
+
+/// What was remembered, as those see it who only ask.
+#[derive(Clone)]
+pub(super) struct Memory {
+    db: Arc<RwLock<Option<ReadOnlyDatabase>>>,
+    stored: Arc<dyn Stored>,
+    /// The store's epoch when the import began.
+    epoch: u64,
+}
+
+impl std::fmt::Debug for Memory {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Memory(epoch {})", self.epoch)
+    }
+}
+
+impl Memory {
+    /// What is remembered of a directory.
+    pub(super) fn row(&self, key: &Key) -> Option<Row> {
+        let db = self.db.read().unwrap_or_else(PoisonError::into_inner);
+        let table = db.as_ref()?.begin_read().ok()?.open_table(DIRECTORIES).ok()?;
+        Row::check(table.get(&key[..]).ok()??.value())
+    }
+
+    /// The epoch for rows that are written now.
+    pub(super) fn epoch(&self) -> u64 {
+        self.epoch
+    }
+
+    /// Whether nothing was lost since the row was written.
+    pub(super) fn trusts(&self, row: &Row) -> bool {
+        row.epoch() == Some(self.epoch)
+    }
+
+    /// Whether a file is in the state it was in, and its blocks are there.
+    pub(super) fn holds(&self, row: &Row, known: &Known<'_>, stat: &Stat) -> bool {
+        known.is(stat) && (self.trusts(row) || self.stored.has_all(&known.node.cid))
+    }
+}
+
+/// Remembered directories. Only the one import that owns it changes it.
 #[derive(Debug)]
 pub struct Seen {
     path: PathBuf,
-    records: HashMap<Key, Record>,
-    run: u32,
-    is_changed: bool,
-    /// Roots answered from memory in this run, to be checked before they are relied on.
-    answered: Vec<Cid>,
-    /// The profile asked for last and its hash.
-    choices: Option<(Profile, u64)>,
+    memory: Memory,
+    /// Rows to be written.
+    pending: Vec<(Key, Vec<u8>)>,
+    pending_bytes: usize,
 }
 
 impl Seen {
     /// What is remembered in this file; nothing when it is not there or not whole.
-    pub fn open(path: impl Into<PathBuf>) -> Self {
+    pub fn open(path: impl Into<PathBuf>, stored: Arc<dyn Stored>) -> Self {
         let path = path.into();
-        let records = fs::read(&path).ok().and_then(|bytes| decode(&bytes)).unwrap_or_default();
-        let run = records.values().map(|record| record.used).max().map_or(0, |last| last.wrapping_add(1));
-        Self { path, records, run, is_changed: false, answered: Vec::new(), choices: None }
+        if fs::metadata(&path).is_ok_and(|metadata| metadata.len() > FILE_BYTES_MAX) {
+            let _ = fs::remove_file(&path);
+        }
+        let epoch = stored.epoch();
+        let memory = Memory { db: Arc::new(RwLock::new(read(&path))), stored, epoch };
+        Self { path, memory, pending: Vec::new(), pending_bytes: 0 }
     }
 
-    /// Forgets everything (`--rehash`).
+    /// Answers nothing any more (`--rehash`); what is read is remembered all the same.
     pub fn clear(&mut self) {
-        self.is_changed |= !self.records.is_empty();
-        self.records.clear();
-        self.answered.clear();
+        *self.memory.db.write().unwrap_or_else(PoisonError::into_inner) = None;
     }
 
-    /// Roots of files that were not read in this run.
-    pub fn answered(&self) -> &[Cid] {
-        &self.answered
+    pub(super) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
-    fn key(&mut self, metadata: &Metadata, profile: &Profile) -> Key {
-        let choices = match self.choices {
-            Some((known, hash)) if known == *profile => hash,
-            _ => {
-                // Only this machine reads it back; a version with another hasher reads the files once more.
-                let mut hasher = DefaultHasher::new();
-                profile.hash(&mut hasher);
-                self.choices.insert((*profile, hasher.finish())).1
-            }
-        };
-        Key { device: metadata.dev(), inode: metadata.ino(), choices }
+    pub(super) fn remember(&mut self, key: Key, row: Vec<u8>) {
+        self.pending_bytes += row.len();
+        self.pending.push((key, row));
     }
 
-    pub(super) fn find(&mut self, metadata: &Metadata, profile: &Profile) -> Option<Node> {
-        let key = self.key(metadata, profile);
-        let record = self.records.get_mut(&key)?;
-        if (record.bytes, record.mtime, record.ctime) != state(metadata) {
-            return None;
-        }
-        record.used = self.run;
-        let node = Node { cid: record.cid, tsize: record.tsize, file_bytes: record.bytes };
-        self.answered.push(node.cid);
-        Some(node)
+    /// Bytes that wait to be written.
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending_bytes
     }
 
-    /// Remembers a file that was read after `metadata` was taken, unless it changed so shortly before that it may have
-    /// changed again unnoticed.
-    pub(super) fn remember(&mut self, metadata: &Metadata, profile: &Profile, node: &Node) {
-        if is_racy(metadata, now()) || metadata.len() != node.file_bytes {
-            return;
-        }
-        let (bytes, mtime, ctime) = state(metadata);
-        let record = Record { bytes, mtime, ctime, tsize: node.tsize, cid: node.cid, used: self.run };
-        let key = self.key(metadata, profile);
-        self.records.insert(key, record);
-        self.is_changed = true;
-    }
-
-    /// Writes what is remembered, all at once, if anything changed.
+    /// Writes what waits, all of it or nothing.
     ///
     /// # Errors
-    /// Those of the file system; the old file stays then.
+    /// Those of the file system and the database; nothing waits any more then.
     pub fn save(&mut self) -> io::Result<()> {
-        if !self.is_changed {
+        let pending = core::mem::take(&mut self.pending);
+        self.pending_bytes = 0;
+        if pending.is_empty() {
             return Ok(());
         }
-        if self.records.len() > FILES_MAX {
-            let mut ages: Vec<u32> = self.records.values().map(|record| record.used).collect();
-            ages.sort_unstable();
-            let oldest = ages[ages.len() - FILES_MAX];
-            self.records.retain(|_, record| record.used >= oldest);
+        let mut db = self.memory.db.write().unwrap_or_else(PoisonError::into_inner);
+        let was_asked = db.take().is_some();
+        let written = write(&self.path, &pending).map_err(io::Error::other);
+        if was_asked {
+            *db = read(&self.path);
         }
-        let temporary = self.path.with_extension("new");
-        let mut file = File::create(&temporary)?;
-        file.write_all(&encode(&self.records))?;
-        file.sync_data()?;
-        fs::rename(&temporary, &self.path)?;
-        self.is_changed = false;
-        Ok(())
+        written
     }
 }
 
-fn now() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+fn read(path: &Path) -> Option<ReadOnlyDatabase> {
+    let db = ReadOnlyDatabase::open(path);
+    db.inspect_err(|error| tracing::debug!(%error, "files that were added before are not known")).ok()
 }
 
-fn is_racy(metadata: &Metadata, now: Duration) -> bool {
-    let is_coarse = metadata.mtime_nsec() == 0 && metadata.ctime_nsec() == 0;
-    let margin = if is_coarse { RACY_COARSE } else { RACY };
-    let time = |seconds: i64, nanoseconds: i64| {
-        let seconds = u64::try_from(seconds).unwrap_or(0);
-        Duration::new(seconds, u32::try_from(nanoseconds).unwrap_or(0))
+fn write(path: &Path, rows: &[(Key, Vec<u8>)]) -> Result<(), redb::Error> {
+    let open = || Database::builder().set_cache_size(CACHE_BYTES).create(path);
+    let db = match open() {
+        Err(error) if is_broken(&error) => {
+            fs::remove_file(path)?;
+            open()?
+        }
+        other => other?,
     };
-    let changed = time(metadata.ctime(), metadata.ctime_nsec());
-    // Times of the future say nothing about when the file changes.
-    changed + margin > now
+    let tx = db.begin_write()?;
+    let mut table = tx.open_table(DIRECTORIES)?;
+    for (key, row) in rows {
+        table.insert(&key[..], &row[..])?;
+    }
+    drop(table);
+    Ok(tx.commit()?)
 }
 
-fn state(metadata: &Metadata) -> (u64, (i64, i64), (i64, i64)) {
-    let mtime = (metadata.mtime(), metadata.mtime_nsec());
-    (metadata.len(), mtime, (metadata.ctime(), metadata.ctime_nsec()))
-}
-
-fn check(bytes: &[u8]) -> [u8; 8] {
-    blake3::hash(bytes).as_bytes()[..8].try_into().expect("a hash has 32 bytes")
-}
-
-fn encode(records: &HashMap<Key, Record>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(24 + records.len() * 117);
-    out.extend_from_slice(MAGIC);
-    out.extend_from_slice(&u64::try_from(records.len()).unwrap_or(u64::MAX).to_le_bytes());
-    for (key, record) in records {
-        for number in [key.device, key.inode, key.choices, record.bytes] {
-            out.extend_from_slice(&number.to_le_bytes());
+fn is_broken(error: &DatabaseError) -> bool {
+    match error {
+        DatabaseError::Storage(StorageError::Corrupted(_)) | DatabaseError::UpgradeRequired(_) => true,
+        DatabaseError::Storage(StorageError::Io(error)) => {
+            matches!(error.kind(), io::ErrorKind::InvalidData | io::ErrorKind::UnexpectedEof)
         }
-        for number in [record.mtime.0, record.mtime.1, record.ctime.0, record.ctime.1] {
-            out.extend_from_slice(&number.to_le_bytes());
-        }
-        out.extend_from_slice(&record.tsize.to_le_bytes());
-        out.extend_from_slice(&record.used.to_le_bytes());
-        let cid = record.cid.to_bytes();
-        out.push(u8::try_from(cid.len()).expect("a CID has at most 64 bytes of digest"));
-        out.extend_from_slice(&cid);
+        _ => false,
     }
-    let check = check(&out);
-    out.extend_from_slice(&check);
-    out
 }
 
-/// `None` for anything but a whole file of this version.
-fn decode(bytes: &[u8]) -> Option<HashMap<Key, Record>> {
-    let (body, wanted) = bytes.split_at_checked(bytes.len().checked_sub(8)?)?;
-    if check(body) != wanted {
-        return None;
+/// An entry of a directory as it is remembered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Known<'a> {
+    pub(super) name: &'a str,
+    state: &'a [u8],
+    pub(super) node: Node,
+}
+
+impl Known<'_> {
+    /// Whether the entry was a file in this state.
+    pub(super) fn is(&self, stat: &Stat) -> bool {
+        *self.state == stat.state() && self.node.file_bytes == stat.bytes
     }
-    let mut rest = body.strip_prefix(MAGIC)?;
-    let count = usize::try_from(number(&mut rest)?).ok()?;
-    // A record has at least 100 bytes, so a count beyond the input is a lie.
-    let mut records = HashMap::with_capacity(count.min(rest.len() / 100 + 1));
-    for _ in 0..count {
-        let key = Key { device: number(&mut rest)?, inode: number(&mut rest)?, choices: number(&mut rest)? };
-        let bytes = number(&mut rest)?;
-        let mut signed = || Some(number(&mut rest)?.cast_signed());
-        let mtime = (signed()?, signed()?);
-        let ctime = (signed()?, signed()?);
-        let tsize = number(&mut rest)?;
-        let used = u32::from_le_bytes(take(&mut rest, 4)?.try_into().ok()?);
-        let length = usize::from(take(&mut rest, 1)?[0]);
-        let cid = Cid::try_from(take(&mut rest, length)?).ok()?;
-        records.insert(key, Record { bytes, mtime, ctime, tsize, cid, used });
+}
+
+/// What is remembered of a directory: bytes whose check was right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Row(Vec<u8>);
+
+impl Row {
+    fn check(bytes: &[u8]) -> Option<Self> {
+        let (body, check) = bytes.split_last_chunk::<4>()?;
+        (crc32c::crc32c(body) == u32::from_le_bytes(*check)).then(|| Self(body.to_vec()))
     }
-    rest.is_empty().then_some(records)
+
+    fn epoch(&self) -> Option<u64> {
+        number(&mut &self.0[..])
+    }
+
+    /// The directory itself, when all of its entries stand in the row.
+    pub(super) fn node(&self) -> Option<Node> {
+        let mut rest = &self.0[..];
+        number(&mut rest)?;
+        let cid = take_cid(&mut rest)?;
+        Some(Node { cid, tsize: number(&mut rest)?, file_bytes: 0 })
+    }
+
+    /// Its entries, by name.
+    pub(super) fn entries(&self) -> Entries<'_> {
+        let mut rest = &self.0[..];
+        let mut head = || {
+            number(&mut rest)?;
+            let _cid = take_bytes(&mut rest)?;
+            number(&mut rest)?;
+            Some(rest)
+        };
+        Entries(head().unwrap_or_default())
+    }
+}
+
+/// Goes through the entries of a row; ends at the first that is none.
+#[derive(Clone, Debug)]
+pub(super) struct Entries<'a>(&'a [u8]);
+
+impl<'a> Iterator for Entries<'a> {
+    type Item = Known<'a>;
+
+    fn next(&mut self) -> Option<Known<'a>> {
+        let mut rest = self.0;
+        let length = usize::from(u16::from_le_bytes(take(&mut rest, 2)?.try_into().ok()?));
+        let name = std::str::from_utf8(take(&mut rest, length)?).ok()?;
+        let state = take(&mut rest, STATE_BYTES)?;
+        let (tsize, file_bytes) = (number(&mut rest)?, number(&mut rest)?);
+        let cid = take_cid(&mut rest)?;
+        self.0 = rest;
+        Some(Known { name, state, node: Node { cid, tsize, file_bytes } })
+    }
+}
+
+/// Writes a row.
+#[derive(Debug)]
+pub(super) struct RowBuilder(Vec<u8>);
+
+impl RowBuilder {
+    /// Of a directory; `None` when not all of its entries will stand in the row.
+    pub(super) fn new(epoch: u64, node: Option<&Node>) -> Self {
+        let mut row = Self(epoch.to_le_bytes().to_vec());
+        match node {
+            Some(node) => row.put_cid(&node.cid),
+            None => row.0.push(0),
+        }
+        row.0.extend_from_slice(&node.map_or(0, |node| node.tsize).to_le_bytes());
+        row
+    }
+
+    /// Adds an entry, which has to come after those before by its name. Names of more than 64 KiB do not exist.
+    pub(super) fn add(&mut self, name: &str, state: Option<&State>, node: &Node) {
+        let length = u16::try_from(name.len()).expect("a file's name");
+        self.0.extend_from_slice(&length.to_le_bytes());
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(state.unwrap_or(&NO_STATE));
+        self.0.extend_from_slice(&node.tsize.to_le_bytes());
+        self.0.extend_from_slice(&node.file_bytes.to_le_bytes());
+        self.put_cid(&node.cid);
+    }
+
+    /// Adds an entry as it stood in a row before.
+    pub(super) fn keep(&mut self, known: &Known<'_>) {
+        self.add(known.name, known.state.first_chunk(), &known.node);
+    }
+
+    fn put_cid(&mut self, cid: &Cid) {
+        let length = u8::try_from(cid.encoded_len()).expect("a CID has at most 64 bytes of digest");
+        self.0.push(length);
+        cid.write_bytes(&mut self.0).expect("memory takes all");
+    }
+
+    pub(super) fn finish(mut self) -> Vec<u8> {
+        let check = crc32c::crc32c(&self.0);
+        self.0.extend_from_slice(&check.to_le_bytes());
+        self.0
+    }
 }
 
 fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
@@ -225,60 +316,136 @@ fn take<'a>(rest: &mut &'a [u8], length: usize) -> Option<&'a [u8]> {
     Some(taken)
 }
 
+fn take_bytes<'a>(rest: &mut &'a [u8]) -> Option<&'a [u8]> {
+    let length = usize::from(take(rest, 1)?[0]);
+    take(rest, length)
+}
+
+/// `None` also for the empty one, which stands for no CID.
+fn take_cid(rest: &mut &[u8]) -> Option<Cid> {
+    Cid::try_from(take_bytes(rest)?).ok()
+}
+
 fn number(rest: &mut &[u8]) -> Option<u64> {
     Some(u64::from_le_bytes(take(rest, 8)?.try_into().ok()?))
 }
 
 /// Where a repo keeps it.
 pub(crate) fn file_in(repo: &Path) -> PathBuf {
-    repo.join("seen")
+    repo.join("seen.redb")
 }
 
 #[cfg(test)]
 mod tests {
     use hpips_types::content::{RAW, cid_v1};
+    use rustix::fs::FileType;
 
     use super::*;
 
+    struct Never;
+
+    impl Stored for Never {
+        fn epoch(&self) -> u64 {
+            8
+        }
+        fn has_all(&self, _root: &Cid) -> bool {
+            false
+        }
+    }
+
+    fn open(path: &Path) -> Seen {
+        Seen::open(path, Arc::new(Never))
+    }
+
+    fn stat(inode: u64) -> Stat {
+        Stat {
+            kind: FileType::RegularFile,
+            mode: 0,
+            bytes: 7,
+            device: 1,
+            inode,
+            mtime: (2, 3),
+            ctime: (4, 5),
+        }
+    }
+
+    fn node(content: &[u8]) -> Node {
+        Node { cid: cid_v1(RAW, content), tsize: 7, file_bytes: 7 }
+    }
+
+    fn row() -> Vec<u8> {
+        let mut row = RowBuilder::new(7, Some(&node(b"directory")));
+        row.add("a", Some(&stat(9).state()), &node(b"content"));
+        row.add("b", None, &node(b"link"));
+        row.finish()
+    }
+
     #[test]
-    fn damage_is_emptiness() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("seen");
-        let file = folder.path().join("file");
-        fs::write(&file, "content").unwrap();
-        let metadata = fs::metadata(&file).unwrap();
-        let node = Node { cid: cid_v1(RAW, b"content"), tsize: 7, file_bytes: 7 };
-        let mut seen = Seen::open(&path);
-        assert_eq!(seen.find(&metadata, &Profile::default()), None);
-        // As if it had been written long ago.
-        let (bytes, mtime, ctime) = state(&metadata);
-        let record = Record { bytes, mtime, ctime, tsize: 7, cid: node.cid, used: 0 };
-        let key = seen.key(&metadata, &Profile::default());
-        seen.records.insert(key, record);
-        seen.is_changed = true;
-        seen.save().unwrap();
-        let mut again = Seen::open(&path);
-        assert_eq!(again.find(&metadata, &Profile::default()), Some(node));
-        assert_eq!(again.find(&metadata, &Profile::unixfs_v0_2015()), None, "other choices, other CIDs");
-        let whole = fs::read(&path).unwrap();
+    fn rows_come_back_and_damage_is_emptiness() {
+        let whole = row();
+        let row = Row::check(&whole).unwrap();
+        assert_eq!(row.node().unwrap().cid, node(b"directory").cid);
+        let entries: Vec<_> = row.entries().collect();
+        assert_eq!((entries[0].name, entries[0].node, entries.len()), ("a", node(b"content"), 2));
+        assert!(entries[0].is(&stat(9)) && !entries[0].is(&stat(10)) && !entries[1].is(&stat(9)));
+        let mut again = RowBuilder::new(7, row.node().as_ref());
+        entries.iter().for_each(|known| again.keep(known));
+        assert_eq!(again.finish(), whole);
         for cut in 0..whole.len() {
-            assert_eq!(decode(&whole[..cut]), None, "{cut}");
+            assert_eq!(Row::check(&whole[..cut]), None, "{cut}");
         }
         for at in 0..whole.len() {
             let mut bad = whole.clone();
             bad[at] ^= 1;
-            assert_eq!(decode(&bad), None, "{at}");
+            assert_eq!(Row::check(&bad), None, "{at}");
+            // Even where a check does not tell, nothing breaks.
+            let _ = (Row(bad.clone()).node(), Row(bad).entries().count());
         }
     }
 
     #[test]
-    fn what_changed_just_now_is_not_trusted() {
+    fn a_damaged_file_is_emptiness_and_is_written_anew() {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("file");
-        fs::write(&file, "content").unwrap();
-        let metadata = fs::metadata(&file).unwrap();
-        let changed = Duration::new(metadata.ctime().cast_unsigned(), 0);
-        assert!(is_racy(&metadata, changed));
-        assert!(!is_racy(&metadata, changed + Duration::from_secs(10)));
+        let path = file_in(folder.path());
+        let directory = key(&stat(1), choices(&Profile::default()));
+        let save = |row: Vec<u8>| {
+            let mut seen = open(&path);
+            seen.remember(directory, row);
+            seen.save()
+        };
+        assert_eq!(open(&path).memory().row(&directory), None);
+        save(row()).unwrap();
+        let seen = open(&path);
+        let known = seen.memory().row(&directory).unwrap();
+        assert_eq!(Some(&known), Row::check(&row()).as_ref());
+        let entry = known.entries().next().unwrap();
+        assert!(
+            entry.is(&stat(9)) && !seen.memory().holds(&known, &entry, &stat(9)),
+            "another epoch, no blocks"
+        );
+        let other = key(&stat(1), choices(&Profile::unixfs_v0_2015()));
+        assert_eq!(seen.memory().row(&other), None, "other choices, other CIDs");
+        drop(seen);
+        fs::write(&path, "no database, whatever it was").unwrap();
+        assert_eq!(open(&path).memory().row(&directory), None);
+        save(row()).unwrap();
+        assert_eq!(open(&path).memory().row(&directory), Row::check(&row()));
+    }
+
+    #[test]
+    fn one_that_is_cleared_answers_nothing_and_remembers() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = file_in(folder.path());
+        let directory = key(&stat(1), 0);
+        let mut seen = open(&path);
+        seen.remember(directory, row());
+        seen.save().unwrap();
+        let mut seen = open(&path);
+        seen.clear();
+        assert_eq!(seen.memory().row(&directory), None);
+        let empty = RowBuilder::new(7, None).finish();
+        seen.remember(directory, empty.clone());
+        seen.save().unwrap();
+        assert_eq!(open(&path).memory().row(&directory), Row::check(&empty));
     }
 }

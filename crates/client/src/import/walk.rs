@@ -1,47 +1,56 @@
-//! Walks a tree and builds its DAG from the leaves up.
+//! Walks a tree in order and builds its DAG from the leaves up.
 
-use std::fs::{self, File, Metadata};
+use std::collections::VecDeque;
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
-use std::sync::mpsc::sync_channel;
+use std::path::Path;
 
-use bytes::{Bytes, BytesMut};
-use hpips_dag::{Block, DirectoryBuilder, FileBuilder, Mtime, Node, symlink_with};
+use cid::Cid;
+use hpips_dag::{Block, DirectoryBuilder, FileBuilder, Node, symlink_with};
 use hpips_types::ByteCount;
+use hpips_types::content::{IDENTITY, RAW};
 use rayon::prelude::*;
 
+use super::large;
 use super::pipe::Pipe;
-use super::{Added, DEPTH_MAX, ImportError, ImportOptions, ImportReport, Listener, Seen};
+use super::scan::{Entry, Folder, Listing, Made, SMALL_BYTES, Scanner, Ticket, is_small};
+use super::scan::{read_error, stat_of, target_of};
+use super::seen::{self, Key, Row, RowBuilder};
+use super::stat::{Stat, State, now};
+use super::{Added, DEPTH_MAX, ImportError, ImportOptions, ImportReport, Lent, Listener, Seen};
 
-/// Files up to this size are opened, read and hashed several at once.
-const SMALL_BYTES: u64 = 1 << 20;
-/// Small files in one window, by number and by bytes.
+/// Files that are told and stored together, by number and by bytes that are still to be read.
 const WINDOW_FILES: usize = 1024;
 const WINDOW_BYTES: u64 = 16 << 20;
-/// Entries of a directory from which their metadata is asked for on all cores.
-const MANY_ENTRIES: usize = 64;
-/// Bytes of a large file read at once: as many chunks are hashed in parallel.
-const READ_BYTES: usize = 8 << 20;
-/// Buffers of a large file that wait to be hashed.
-const READS_AHEAD: usize = 2;
 /// Bytes read between two times that what was seen is made durable.
 const SAVE_BYTES: u64 = 1 << 30;
+/// Bytes of what was seen that wait to be made durable.
+const SAVE_ROW_BYTES: usize = 16 << 20;
 
-/// A small file of the window.
-struct Small {
-    path: PathBuf,
+/// What a directory will hold.
+struct Child {
     name: String,
-    child: String,
-    metadata: Metadata,
-    /// Known from before.
-    node: Option<Node>,
+    node: Node,
+    /// Of a file that was not changed just now.
+    state: Option<State>,
+}
+
+/// A directory while its entries are gathered.
+struct Gathered {
+    /// By name.
+    children: Vec<Child>,
+    /// Whether every file in it can be recognised again.
+    is_whole: bool,
+    /// Whether a file was read.
+    is_changed: bool,
 }
 
 pub(super) struct Importer<'a, 'scope> {
     options: &'a ImportOptions,
     seen: Option<&'a mut Seen>,
     pipe: Pipe<'scope>,
+    /// There is none for streams.
+    scanner: Option<Scanner>,
     listener: &'a mut dyn Listener,
     /// Directories are told last.
     directories: Vec<Added>,
@@ -58,17 +67,14 @@ impl<'a, 'scope> Importer<'a, 'scope> {
         options: &'a ImportOptions,
         seen: Option<&'a mut Seen>,
         pipe: Pipe<'scope>,
+        scanner: Option<Scanner>,
         listener: &'a mut dyn Listener,
     ) -> Self {
-        // Mode and times make content that the size and the times of a file do not tell apart.
-        let is_plain = !options.preserve_mode
-            && !options.preserve_mtime
-            && options.mode.is_none()
-            && options.mtime.is_none();
         Self {
             options,
-            seen: seen.filter(|_| is_plain),
+            seen,
             pipe,
+            scanner,
             listener,
             directories: Vec::new(),
             below: 0,
@@ -82,30 +88,30 @@ impl<'a, 'scope> Importer<'a, 'scope> {
     /// Imports what was named.
     pub(super) fn root(&mut self, path: &Path, name: String) -> Result<Node, ImportError> {
         let follow = self.options.follow_named || self.options.follow_links;
-        let metadata = if follow { fs::metadata(path) } else { fs::symlink_metadata(path) };
-        let metadata = metadata.map_err(|source| read_error(path, source))?;
+        let stat = stat_of(path, follow)?;
         self.below = name.len() + 1;
-        let node = self.entry(path, &metadata, name, 0)?;
-        node.ok_or_else(|| read_error(path, io::ErrorKind::NotFound.into()))
+        if stat.is_directory() {
+            let folder = Folder { path: path.to_path_buf(), below: String::new(), follow };
+            let mut tickets = self.ask([folder].into_iter());
+            let listing = self.wait(tickets.pop_front())?;
+            let node = self.directory(path, listing, name, 0)?;
+            return node.ok_or_else(|| read_error(path, io::ErrorKind::NotFound.into()));
+        }
+        if stat.is_file() {
+            return self.named_file(path, &stat, name);
+        }
+        self.other(path, &stat, name)
     }
 
     /// Waits until everything is stored, whatever happened before.
     pub(super) fn finish(mut self, node: Result<Node, ImportError>) -> Result<ImportReport, ImportError> {
-        let node = match node {
-            Ok(node) => node,
-            Err(error) => {
-                // What is complete is kept for the next run.
-                let stored = self.pipe.finish();
-                if let (Ok(()), Some(seen)) = (&stored, &mut self.seen) {
-                    save(seen);
-                }
-                return Err(error);
-            }
-        };
-        self.pipe.finish()?;
-        if let Some(seen) = &mut self.seen {
+        // What is complete is kept for the next run, also when something failed.
+        let stored = self.pipe.finish();
+        if let (Ok(()), Some(seen)) = (&stored, &mut self.seen) {
             save(seen);
         }
+        let node = node?;
+        stored?;
         for added in self.directories {
             self.listener.added(added);
         }
@@ -118,46 +124,26 @@ impl<'a, 'scope> Importer<'a, 'scope> {
         })
     }
 
-    fn entry(
-        &mut self,
-        path: &Path,
-        metadata: &Metadata,
-        name: String,
-        depth: usize,
-    ) -> Result<Option<Node>, ImportError> {
-        if metadata.is_file() {
-            self.file(path, metadata, name).map(Some)
-        } else if metadata.is_dir() {
-            self.directory(path, metadata, name, depth)
-        } else if metadata.is_symlink() {
-            self.link(path, metadata, name).map(Some)
-        } else {
-            Err(ImportError::Special { path: path.to_path_buf() })
-        }
+    fn ask(&mut self, folders: impl DoubleEndedIterator<Item = Folder>) -> VecDeque<Ticket> {
+        self.scanner.as_mut().map(|scanner| scanner.ask(folders)).unwrap_or_default()
     }
 
-    fn link(&mut self, path: &Path, metadata: &Metadata, name: String) -> Result<Node, ImportError> {
-        let target = fs::read_link(path).map_err(|source| read_error(path, source))?;
-        let target = target.to_str().ok_or(ImportError::NotUtf8 { path: path.to_path_buf() })?;
-        let mtime = self.kept(metadata).mtime;
-        let (block, node) = symlink_with(&self.options.profile, target, mtime);
+    fn wait(&mut self, ticket: Option<Ticket>) -> Result<Listing, ImportError> {
+        let waited = self.scanner.as_mut().zip(ticket).map(|(scanner, ticket)| scanner.wait(&ticket));
+        waited.unwrap_or(Err(ImportError::Interrupted))
+    }
+
+    /// What is neither a file nor a directory.
+    fn other(&mut self, path: &Path, stat: &Stat, name: String) -> Result<Node, ImportError> {
+        if !stat.is_symlink() {
+            return Err(ImportError::Special { path: path.to_path_buf() });
+        }
+        let target = target_of(path)?;
+        let mtime = self.options.kept(stat).mtime;
+        let (block, node) = symlink_with(&self.options.profile, &target, mtime);
         self.pipe.take([block])?;
         self.tell(name, node);
         Ok(node)
-    }
-
-    /// Mode and time that are kept of a file or directory.
-    fn kept(&self, metadata: &Metadata) -> hpips_dag::Metadata {
-        let options = self.options;
-        let mode = options.mode.or(options.preserve_mode.then(|| metadata.mode() & 0o7777));
-        let mtime = || Mtime {
-            seconds: metadata.mtime(),
-            nanoseconds: u32::try_from(metadata.mtime_nsec()).unwrap_or(0),
-        };
-        hpips_dag::Metadata {
-            mode: mode.filter(|mode| *mode != 0),
-            mtime: options.mtime.or_else(|| options.preserve_mtime.then(mtime)),
-        }
     }
 
     fn tell(&mut self, name: String, node: Node) {
@@ -166,26 +152,64 @@ impl<'a, 'scope> Importer<'a, 'scope> {
         self.listener.added(Added { cid: node.cid, name, bytes: node.file_bytes, dag_bytes: node.tsize });
     }
 
-    fn file(&mut self, path: &Path, metadata: &Metadata, name: String) -> Result<Node, ImportError> {
-        let profile = &self.options.profile;
-        if let Some(node) = self.seen.as_mut().and_then(|seen| seen.find(metadata, profile)) {
-            self.unread += 1;
-            self.listener.bytes(node.file_bytes);
-            self.tell(name, node);
-            return Ok(node);
-        }
-        let mut file = File::open(path).map_err(|source| read_error(path, source))?;
-        let builder = FileBuilder::new(self.options.profile).with(self.kept(metadata));
-        let node = if metadata.len() > SMALL_BYTES {
-            self.build_ahead(file, path, builder)?
-        } else {
-            self.build(&mut file, path, builder)?
-        };
-        if let Some(seen) = &mut self.seen {
-            seen.remember(metadata, profile, &node);
-        }
+    fn tell_known(&mut self, name: String, node: Node) {
+        self.unread += 1;
+        self.listener.bytes(node.file_bytes);
         self.tell(name, node);
-        self.save_now_and_then(node.file_bytes)?;
+    }
+
+    /// A file that was named itself: it is remembered among the others of its directory.
+    fn named_file(&mut self, path: &Path, stat: &Stat, name: String) -> Result<Node, ImportError> {
+        let Some((memory, entry)) = self
+            .seen
+            .as_ref()
+            .map(|seen| seen.memory().clone())
+            .zip(path.file_name().and_then(|name| name.to_str()))
+        else {
+            return self.file(path, stat, name);
+        };
+        let asked = now();
+        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = stat_of(parent.unwrap_or(Path::new(".")), true)?;
+        let key = seen::key(&parent, seen::choices(&self.options.profile));
+        let row = memory.row(&key);
+        if let Some(row) = &row
+            && let Some(known) = row.entries().find(|known| known.name == entry)
+            && memory.holds(row, &known, stat)
+        {
+            self.tell_known(name, known.node);
+            return Ok(known.node);
+        }
+        let node = self.file(path, stat, name)?;
+        if let Some(state) = state_of(stat, asked, &node) {
+            let mut rows = RowBuilder::new(memory.epoch(), None);
+            // Others of another epoch would have to be looked for.
+            let others = row.iter().filter(|row| memory.trusts(row)).flat_map(Row::entries);
+            let mut others = others.filter(|known| known.name != entry).peekable();
+            while let Some(known) = others.next_if(|known| known.name < entry) {
+                rows.keep(&known);
+            }
+            rows.add(entry, Some(&state), &node);
+            others.for_each(|known| rows.keep(&known));
+            self.remember(key, rows.finish());
+        }
+        Ok(node)
+    }
+
+    /// Reads a file part by part.
+    fn file(&mut self, path: &Path, stat: &Stat, name: String) -> Result<Node, ImportError> {
+        let file = File::open(path).map_err(|source| read_error(path, source))?;
+        let builder = FileBuilder::new(self.options.profile).with(self.options.kept(stat));
+        let mut lending = self.lending(path)?;
+        let mut take = |blocks, bytes| self.take_part(blocks, bytes, lending.as_mut());
+        let node = if stat.bytes > SMALL_BYTES {
+            large::build_ahead(file, path, builder, &mut take)?
+        } else {
+            large::build(&mut { file }, path, builder, &mut take)?
+        };
+        self.lend(lending)?;
+        self.tell(name, node);
+        self.unsaved_bytes += node.file_bytes;
         Ok(node)
     }
 
@@ -199,260 +223,310 @@ impl<'a, 'scope> Importer<'a, 'scope> {
         let options = self.options;
         let kept = hpips_dag::Metadata { mode: options.mode, mtime: options.mtime };
         let builder = FileBuilder::new(options.profile).with(kept);
-        let node = self.build(reader, path, builder)?;
+        let node =
+            large::build(reader, path, builder, &mut |blocks, bytes| self.take_part(blocks, bytes, None))?;
         self.tell(name, node);
         Ok(node)
     }
 
-    fn build(
+    fn take_part(
         &mut self,
-        reader: &mut dyn Read,
-        path: &Path,
-        mut builder: FileBuilder,
-    ) -> Result<Node, ImportError> {
-        let mut blocks = Vec::new();
-        loop {
-            let part = read_part(reader).map_err(|source| read_error(path, source))?;
-            let is_last = part.len() < READ_BYTES;
-            self.push(part, &mut builder, &mut blocks)?;
-            if is_last {
-                let node = builder.finish(&mut blocks);
-                self.pipe.take(blocks)?;
-                return Ok(node);
-            }
-        }
-    }
-
-    /// As [`Self::build`], with a thread that reads on while leaves are hashed.
-    fn build_ahead(
-        &mut self,
-        mut file: File,
-        path: &Path,
-        mut builder: FileBuilder,
-    ) -> Result<Node, ImportError> {
-        let mut blocks = Vec::new();
-        std::thread::scope(|scope| {
-            let (sender, receiver) = sync_channel(READS_AHEAD);
-            scope.spawn(move || {
-                loop {
-                    let part = read_part(&mut file);
-                    let is_last = part.as_ref().map_or(true, |part| part.len() < READ_BYTES);
-                    if sender.send(part).is_err() || is_last {
-                        return;
-                    }
-                }
-            });
-            for part in receiver {
-                let part = part.map_err(|source| read_error(path, source))?;
-                self.push(part, &mut builder, &mut blocks)?;
-            }
-            Ok(())
-        })?;
-        let node = builder.finish(&mut blocks);
-        self.pipe.take(blocks)?;
-        Ok(node)
-    }
-
-    fn push(
-        &mut self,
-        part: Bytes,
-        builder: &mut FileBuilder,
-        blocks: &mut Vec<Block>,
+        mut blocks: Vec<Block>,
+        bytes: u64,
+        lending: Option<&mut Lending>,
     ) -> Result<(), ImportError> {
         self.go_on()?;
-        let count = u64::try_from(part.len()).expect("a buffer's length");
-        builder.push_shared(part, blocks);
-        self.listener.bytes(count);
-        self.pipe.take(core::mem::take(blocks))
+        self.listener.bytes(bytes);
+        if let Some(lending) = lending {
+            lending.keep(&mut blocks);
+        }
+        self.pipe.take(blocks)
     }
 
     fn go_on(&self) -> Result<(), ImportError> {
         if self.listener.is_cancelled() { Err(ImportError::Interrupted) } else { Ok(()) }
     }
 
-    fn save_now_and_then(&mut self, bytes: u64) -> Result<(), ImportError> {
-        self.unsaved_bytes += bytes;
-        if self.unsaved_bytes < SAVE_BYTES || self.seen.is_none() {
-            return Ok(());
+    /// Where a file's leaves are noted, if they are to stay in it.
+    fn lending(&self, path: &Path) -> Result<Option<Lending>, ImportError> {
+        if !self.options.nocopy {
+            return Ok(None);
         }
-        self.unsaved_bytes = 0;
-        self.pipe.barrier()?;
-        if let Some(seen) = &mut self.seen {
-            save(seen);
+        let path = std::path::absolute(path).map_err(|source| read_error(path, source))?;
+        Ok(Some(Lending { lent: Lent { path, rows: Vec::new() }, offset: 0 }))
+    }
+
+    fn lend(&mut self, lending: Option<Lending>) -> Result<(), ImportError> {
+        match lending {
+            Some(lending) if !lending.lent.rows.is_empty() => self.pipe.lend(lending.lent),
+            _ => Ok(()),
         }
-        Ok(())
     }
 
     fn directory(
         &mut self,
         path: &Path,
-        metadata: &Metadata,
+        mut listing: Listing,
         name: String,
         depth: usize,
     ) -> Result<Option<Node>, ImportError> {
-        if depth == DEPTH_MAX {
-            return Err(ImportError::TooDeep { path: path.to_path_buf() });
-        }
         self.go_on()?;
-        let failed = |source| ImportError::Directory { path: path.to_path_buf(), source };
-        let mut builder = DirectoryBuilder::new(self.options.profile).with(self.kept(metadata));
-        let mut window = Vec::new();
-        let mut window_bytes = 0;
-        let entries = self.entries(path, &name)?;
-        let had_entries = !entries.is_empty();
-        for (child, metadata) in entries {
-            let below = path.join(&child);
-            let full = format!("{name}/{child}");
-            if metadata.is_file() && metadata.len() <= SMALL_BYTES {
-                let profile = &self.options.profile;
-                let node = self.seen.as_mut().and_then(|seen| seen.find(&metadata, profile));
-                window_bytes += if node.is_some() { 0 } else { metadata.len() };
-                window.push(Small { path: below, name: full, child, metadata, node });
-                if window.len() >= WINDOW_FILES || window_bytes >= WINDOW_BYTES {
-                    window_bytes = 0;
-                    for (child, node) in self.small(core::mem::take(&mut window))? {
-                        builder.add(&child, node).map_err(failed)?;
-                    }
-                }
-                continue;
-            }
-            for (child, node) in self.small(core::mem::take(&mut window))? {
-                builder.add(&child, node).map_err(failed)?;
-            }
-            if let Some(node) = self.entry(&below, &metadata, full, depth + 1)? {
-                builder.add(&child, node).map_err(failed)?;
-            }
-        }
-        for (child, node) in self.small(window)? {
-            builder.add(&child, node).map_err(failed)?;
-        }
-        if !had_entries && self.options.skip_empty_directories && depth > 0 {
+        let entries = core::mem::take(&mut listing.entries);
+        if entries.is_empty() && self.options.skip_empty_directories && depth > 0 {
             return Ok(None);
         }
-        let mut blocks = Vec::new();
-        let node = builder.finish(&mut blocks).map_err(failed)?;
-        self.pipe.take(blocks)?;
+        let mut gathered =
+            Gathered { children: Vec::with_capacity(entries.len()), is_whole: true, is_changed: false };
+        let outcome = self.gather(path, &mut listing, entries, &mut gathered, &name, depth);
+        if let Err(error) = outcome {
+            self.remember_part(&listing, &gathered);
+            return Err(error);
+        }
+        let node = match self.known_directory(&listing, &gathered) {
+            Some(node) => node,
+            None => {
+                gathered.is_changed = true;
+                self.build(path, &listing, &gathered)?
+            }
+        };
+        if gathered.is_changed
+            && let Some(seen) = &self.seen
+        {
+            let row = RowBuilder::new(seen.memory().epoch(), gathered.is_whole.then_some(&node));
+            self.remember(listing.key, gathered.put(row).finish());
+            self.save_if_due()?;
+        }
         self.directories.push(Added { cid: node.cid, name, bytes: 0, dag_bytes: node.tsize });
         Ok(Some(node))
     }
 
-    /// Entries that are taken along, by name.
-    fn entries(&self, path: &Path, name: &str) -> Result<Vec<(String, Metadata)>, ImportError> {
-        let mut names = Vec::new();
-        for entry in fs::read_dir(path).map_err(|source| read_error(path, source))? {
-            let entry = entry.map_err(|source| read_error(path, source))?;
-            let child =
-                entry.file_name().into_string().map_err(|_| ImportError::NotUtf8 { path: entry.path() })?;
-            if self.options.hidden || !child.starts_with('.') {
-                names.push(child);
-            }
+    fn build(&mut self, path: &Path, listing: &Listing, gathered: &Gathered) -> Result<Node, ImportError> {
+        let failed = |source| ImportError::Directory { path: path.to_path_buf(), source };
+        let mut builder = DirectoryBuilder::new(self.options.profile).with(self.options.kept(&listing.stat));
+        for child in &gathered.children {
+            builder.add(&child.name, child.node).map_err(failed)?;
         }
-        names.sort_unstable();
-        let follow = self.options.follow_links;
-        let ask = |child: String| {
-            let below = path.join(&child);
-            let metadata = if follow { fs::metadata(&below) } else { fs::symlink_metadata(&below) };
-            metadata.map(|metadata| (child, metadata)).map_err(|source| read_error(&below, source))
-        };
-        let mut entries: Vec<_> = if names.len() >= MANY_ENTRIES {
-            names.into_par_iter().map(ask).collect::<Result<_, _>>()?
-        } else {
-            names.into_iter().map(ask).collect::<Result<_, _>>()?
-        };
-        let folder = name.get(self.below..).unwrap_or_default();
-        entries.retain(|(child, metadata)| {
-            let below = if folder.is_empty() { child.clone() } else { format!("{folder}/{child}") };
-            !self.options.filter.leaves_out(&below, metadata.is_dir())
-        });
-        Ok(entries)
+        let mut blocks = Vec::new();
+        let node = builder.finish(&mut blocks).map_err(failed)?;
+        self.pipe.take(blocks)?;
+        Ok(node)
     }
 
-    /// Reads and hashes a window of small files on all cores; tells of them and stores them in order.
-    fn small(&mut self, window: Vec<Small>) -> Result<Vec<(String, Node)>, ImportError> {
+    /// The directory as it is remembered, if it holds just what it did then.
+    fn known_directory(&self, listing: &Listing, gathered: &Gathered) -> Option<Node> {
+        let memory = self.seen.as_ref()?.memory();
+        let row = listing.row.as_ref().filter(|row| memory.trusts(row))?;
+        let node = row.node()?;
+        let mut known = row.entries();
+        let mut children = gathered.children.iter();
+        let is_same = |(child, known): (&Child, seen::Known<'_>)| {
+            child.name == known.name && child.node.cid == known.node.cid
+        };
+        let all = children.by_ref().zip(known.by_ref()).all(is_same);
+        (all && children.next().is_none() && known.next().is_none()).then_some(node)
+    }
+
+    /// Takes all entries of a directory.
+    fn gather(
+        &mut self,
+        path: &Path,
+        listing: &mut Listing,
+        entries: Vec<Entry>,
+        gathered: &mut Gathered,
+        name: &str,
+        depth: usize,
+    ) -> Result<(), ImportError> {
+        let mut folders: VecDeque<Folder> = entries
+            .iter()
+            .filter(|entry| entry.stat.is_directory())
+            .map(|entry| Folder {
+                path: path.join(&entry.name),
+                below: format!("{name}/{}", entry.name).get(self.below..).unwrap_or_default().to_owned(),
+                follow: self.options.follow_links,
+            })
+            .collect();
+        let mut ahead = self.ask_ahead(&mut folders, 0);
+        let mut window = Vec::new();
+        let mut window_bytes = 0;
+        for entry in entries {
+            let is_short = entry.stat.is_file() && entry.stat.bytes <= SMALL_BYTES;
+            if is_short || !matches!(entry.made, Made::Not) {
+                window_bytes += if is_small(&entry) { entry.stat.bytes } else { 0 };
+                window.push(entry);
+                if window.len() >= WINDOW_FILES || window_bytes >= WINDOW_BYTES {
+                    window_bytes = 0;
+                    self.window(path, listing, &mut window, gathered, name)?;
+                }
+                continue;
+            }
+            self.window(path, listing, &mut window, gathered, name)?;
+            let below = path.join(&entry.name);
+            let full = format!("{name}/{}", entry.name);
+            if entry.stat.is_file() {
+                let node = self.file(&below, &entry.stat, full)?;
+                gathered.file(entry, node, listing);
+                self.save_now_and_then(listing, gathered)?;
+            } else if entry.stat.is_directory() {
+                if depth + 1 == DEPTH_MAX {
+                    return Err(ImportError::TooDeep { path: below });
+                }
+                let least = usize::from(ahead.is_empty());
+                ahead.extend(self.ask_ahead(&mut folders, least));
+                let listing = self.wait(ahead.pop_front())?;
+                if let Some(node) = self.directory(&below, listing, full, depth + 1)? {
+                    gathered.children.push(Child { name: entry.name, node, state: None });
+                }
+            } else {
+                let node = self.other(&below, &entry.stat, full)?;
+                gathered.children.push(Child { name: entry.name, node, state: None });
+            }
+        }
+        self.window(path, listing, &mut window, gathered, name)?;
+        listing.release();
+        Ok(())
+    }
+
+    /// Asks for as many of the next directories as keep the threads busy.
+    fn ask_ahead(&mut self, folders: &mut VecDeque<Folder>, least: usize) -> VecDeque<Ticket> {
+        let room = self.scanner.as_ref().map_or(0, Scanner::room).max(least);
+        let next = folders.drain(..room.min(folders.len())).collect::<Vec<_>>();
+        self.ask(next.into_iter())
+    }
+
+    /// Reads what is still to be read of a window of files, on all cores; tells of all and stores them in order.
+    fn window(
+        &mut self,
+        path: &Path,
+        listing: &Listing,
+        window: &mut Vec<Entry>,
+        gathered: &mut Gathered,
+        name: &str,
+    ) -> Result<(), ImportError> {
         if window.is_empty() {
-            return Ok(Vec::new());
+            return Ok(());
         }
         self.go_on()?;
-        let kept: Vec<hpips_dag::Metadata> = window.iter().map(|small| self.kept(&small.metadata)).collect();
-        let profile = self.options.profile;
-        let make = |(small, kept): (&Small, &hpips_dag::Metadata)| match small.node {
-            Some(node) => Ok((node, Vec::new())),
-            None => read_small(small, FileBuilder::new(profile).with(*kept)),
-        };
-        let made: Vec<(Node, Vec<Block>)> = if window.iter().all(|small| small.node.is_some()) {
-            window.iter().zip(&kept).map(make).collect::<Result<_, _>>()?
-        } else {
-            window.par_iter().zip(&kept).map(make).collect::<Result<_, _>>()?
-        };
-        let mut nodes = Vec::with_capacity(window.len());
+        let mut unread: Vec<&mut Entry> = window.iter_mut().filter(|entry| is_small(entry)).collect();
+        unread.par_iter_mut().try_for_each(|entry| {
+            entry.made = listing.read(path, entry, self.options)?;
+            Ok(())
+        })?;
         let mut bytes = 0;
-        for (small, (node, blocks)) in window.into_iter().zip(made) {
-            if small.node.is_some() {
-                self.unread += 1;
-            } else if let Some(seen) = &mut self.seen {
-                seen.remember(&small.metadata, &profile, &node);
+        for mut entry in window.drain(..) {
+            let full = format!("{name}/{}", entry.name);
+            match core::mem::replace(&mut entry.made, Made::Not) {
+                Made::Known(node) => {
+                    self.tell_known(full, node);
+                    gathered.children.push(Child { name: entry.name, node, state: Some(entry.stat.state()) });
+                }
+                Made::Built(node, mut blocks) => {
+                    bytes += node.file_bytes;
+                    if let Some(mut lending) = self.lending(&path.join(&entry.name))? {
+                        lending.keep(&mut blocks);
+                        self.lend(Some(lending))?;
+                    }
+                    self.pipe.take(blocks)?;
+                    self.tell(full, node);
+                    gathered.file(entry, node, listing);
+                }
+                Made::Not | Made::Grown => {
+                    let node = self.file(&path.join(&entry.name), &entry.stat, full)?;
+                    gathered.file(entry, node, listing);
+                }
             }
-            bytes += node.file_bytes;
-            self.pipe.take(blocks)?;
-            self.tell(small.name, node);
-            nodes.push((small.child, node));
         }
         self.listener.bytes(bytes);
-        self.save_now_and_then(bytes)?;
-        Ok(nodes)
+        self.unsaved_bytes += bytes;
+        self.save_now_and_then(listing, gathered)
+    }
+
+    fn remember(&mut self, key: Key, row: Vec<u8>) {
+        if let Some(seen) = &mut self.seen {
+            seen.remember(key, row);
+        }
+    }
+
+    /// Remembers what is gathered so far, and what was known of the rest.
+    fn remember_part(&mut self, listing: &Listing, gathered: &Gathered) {
+        let Some(seen) = &mut self.seen else { return };
+        let (true, Some(last)) = (gathered.is_changed, gathered.children.last()) else { return };
+        let mut row = gathered.put(RowBuilder::new(seen.memory().epoch(), None));
+        let known = listing.row.iter().filter(|row| seen.memory().trusts(row)).flat_map(Row::entries);
+        known.filter(|known| *known.name > *last.name).for_each(|known| row.keep(&known));
+        seen.remember(listing.key, row.finish());
+    }
+
+    fn save_now_and_then(&mut self, listing: &Listing, gathered: &Gathered) -> Result<(), ImportError> {
+        if self.unsaved_bytes >= SAVE_BYTES {
+            self.remember_part(listing, gathered);
+        }
+        self.save_if_due()
+    }
+
+    fn save_if_due(&mut self) -> Result<(), ImportError> {
+        let Some(seen) = &mut self.seen else { return Ok(()) };
+        if self.unsaved_bytes < SAVE_BYTES && seen.pending_bytes() < SAVE_ROW_BYTES {
+            return Ok(());
+        }
+        self.unsaved_bytes = 0;
+        self.pipe.barrier()?;
+        save(seen);
+        Ok(())
     }
 }
 
-fn read_error(path: &Path, source: io::Error) -> ImportError {
-    ImportError::Read { path: path.to_path_buf(), source }
+impl Gathered {
+    /// A file that was read.
+    fn file(&mut self, entry: Entry, node: Node, listing: &Listing) {
+        let state = state_of(&entry.stat, listing.asked, &node);
+        self.is_changed = true;
+        self.is_whole &= state.is_some();
+        self.children.push(Child { name: entry.name, node, state });
+    }
+
+    /// Writes all into a row; a file without a state is not recognised by it.
+    fn put(&self, mut row: RowBuilder) -> RowBuilder {
+        for child in &self.children {
+            row.add(&child.name, child.state.as_ref(), &child.node);
+        }
+        row
+    }
+}
+
+/// What a file that was read is recognised by; none if it changed meanwhile, or may have.
+fn state_of(stat: &Stat, asked: std::time::Duration, node: &Node) -> Option<State> {
+    (!stat.is_racy(asked) && stat.bytes == node.file_bytes).then(|| stat.state())
+}
+
+/// A file whose leaves stay in it.
+struct Lending {
+    lent: Lent,
+    /// Where the next leaf begins.
+    offset: u64,
+}
+
+impl Lending {
+    /// Notes raw leaves and takes them out of the blocks to be stored.
+    fn keep(&mut self, blocks: &mut Vec<Block>) {
+        blocks.retain(|block| {
+            let (true, Ok(bytes)) = (block.cid.codec() == RAW, u32::try_from(block.bytes.len())) else {
+                return true;
+            };
+            if !is_inline(&block.cid) {
+                self.lent.rows.push((block.cid, self.offset, bytes));
+            }
+            self.offset += u64::from(bytes);
+            is_inline(&block.cid)
+        });
+    }
+}
+
+fn is_inline(cid: &Cid) -> bool {
+    cid.hash().code() == IDENTITY
 }
 
 fn save(seen: &mut Seen) {
     if let Err(error) = seen.save() {
         tracing::warn!(%error, "what was read cannot be remembered; the next add reads it again");
     }
-}
-
-fn read_small(small: &Small, mut builder: FileBuilder) -> Result<(Node, Vec<Block>), ImportError> {
-    let failed = |source| read_error(&small.path, source);
-    let mut file = File::open(&small.path).map_err(failed)?;
-    // One byte more than expected shows the end in the same call: exactly what was expected, and no more of it.
-    let expected = usize::try_from(small.metadata.len()).expect("a small file");
-    let mut bytes = vec![0; expected + 1];
-    let mut filled = file.read(&mut bytes).map_err(failed)?;
-    if filled != expected {
-        filled += fill(&mut file, &mut bytes[filled..]).map_err(failed)?;
-    }
-    while filled == bytes.len() {
-        // It grew meanwhile.
-        bytes.resize(filled + READ_BYTES, 0);
-        filled += fill(&mut file, &mut bytes[filled..]).map_err(failed)?;
-    }
-    bytes.truncate(filled);
-    let mut blocks = Vec::new();
-    builder.push_shared(bytes.into(), &mut blocks);
-    let node = builder.finish(&mut blocks);
-    Ok((node, blocks))
-}
-
-/// The next part of a large file; shorter than [`READ_BYTES`] at its end.
-fn read_part(reader: &mut dyn Read) -> io::Result<Bytes> {
-    let mut part = BytesMut::zeroed(READ_BYTES);
-    let filled = fill(reader, &mut part)?;
-    part.truncate(filled);
-    Ok(part.freeze())
-}
-
-/// Reads until the buffer is full or the input ends; returns how much came.
-fn fill(reader: &mut dyn Read, buffer: &mut [u8]) -> io::Result<usize> {
-    let mut filled = 0;
-    while filled < buffer.len() {
-        match reader.read(&mut buffer[filled..]) {
-            Ok(0) => break,
-            Ok(count) => filled += count,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(filled)
 }
