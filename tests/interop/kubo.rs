@@ -124,28 +124,30 @@ impl Kubo {
         output.stdout
     }
 
-    /// Adds files by RPC, as one request; each answer line as JSON. Names may contain `/`.
+    /// Adds files by RPC, as one request; each answer line as JSON. Names may contain `/`; what lies in one directory has to
+    /// come together.
     pub(crate) fn add(&self, query: &str, files: &[(&str, &[u8])]) -> Vec<serde_json::Value> {
         let boundary = "0123456789abcdef0123456789abcdef";
         let mut body = Vec::new();
-        // A directory comes as a part of its own before its files, as every client sends it.
-        let folders: std::collections::BTreeSet<&str> =
-            files.iter().filter_map(|(name, _)| Some(name.rsplit_once('/')?.0)).collect();
-        for folder in folders {
-            let head = format!(
-                "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{folder}\"\r\n\
-                 Content-Type: application/x-directory\r\n\r\n\r\n"
-            );
-            body.extend_from_slice(head.as_bytes());
-        }
-        for (name, bytes) in files {
+        let mut part = |name: &str, media: &str, bytes: &[u8]| {
+            let name = escaped(name);
             let head = format!(
                 "--{boundary}\r\nContent-Disposition: form-data; name=\"file\"; filename=\"{name}\"\r\n\
-                 Content-Type: application/octet-stream\r\n\r\n"
+                 Content-Type: {media}\r\n\r\n"
             );
             body.extend_from_slice(head.as_bytes());
             body.extend_from_slice(bytes);
             body.extend_from_slice(b"\r\n");
+        };
+        let mut folders = std::collections::BTreeSet::new();
+        for (name, bytes) in files {
+            // A directory comes as a part of its own before what is in it, as every client sends it.
+            for (at, _) in name.match_indices('/') {
+                if folders.insert(&name[..at]) {
+                    part(&name[..at], "application/x-directory", b"");
+                }
+            }
+            part(name, "application/octet-stream", bytes);
         }
         body.extend_from_slice(format!("--{boundary}--\r\n").as_bytes());
         let answer = post(
@@ -165,6 +167,13 @@ impl Drop for Kubo {
         let _ = self.daemon.kill();
         let _ = self.daemon.wait();
     }
+}
+
+/// A file's name as clients send it.
+fn escaped(name: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./".contains(&byte);
+    let one = |byte: u8| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") };
+    name.bytes().map(one).collect()
 }
 
 /// One POST over HTTP/1.1; the body of an answer with status 200.

@@ -12,3 +12,4 @@ mod cids;
 mod kubo;
 mod node;
 mod rpc;
+mod trees;

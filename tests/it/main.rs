@@ -1,7 +1,10 @@
 //! End-to-end tests: real processes on this machine, driven through the same HTTP interface and command line
 //! that people use. None of them uses the demo's code.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
+
 mod binary;
+mod killed;
 mod local;
 mod road;
 mod telemetry;

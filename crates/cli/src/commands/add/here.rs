@@ -92,6 +92,7 @@ fn import_options(add: &Add) -> anyhow::Result<ImportOptions> {
         preserve_mtime: add.preserve_mtime,
         mode: add.mode.as_deref().map(mode).transpose()?,
         mtime,
+        nocopy: add.nocopy,
     })
 }
 
