@@ -205,9 +205,13 @@ fn large_file(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Tab
     assert_eq!(got, bytes, "all of the file");
     table.speed("client::cat", a_second(bytes, took), Some(("cached read + crc32c", limit)), "0.70");
     let out = folder.join("large-out");
+    let ((), took) = timed(|| copy(&file, &out, bytes));
+    let limit = a_second(bytes, took);
+    table.speed("machine::cached read + crc32c + write", limit, None, "a limit");
+    fs::remove_file(&out).expect("just written");
     let (done, took) = timed(|| export(root, &blocks, &out, &mut |_| {}));
     assert_eq!(done.expect("what was just added").bytes.get(), bytes);
-    table.speed("client::get", a_second(bytes, took), Some(("cached read + crc32c", limit)), "0.70");
+    table.speed("client::get", a_second(bytes, took), Some(("cached read + crc32c + write", limit)), "0.70");
     fs::remove_file(&out).expect("just written");
     if let Some(took) = kubo.and_then(|kubo| kubo.add(&path)) {
         let kubo = a_second(bytes, took);
@@ -215,6 +219,20 @@ fn large_file(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Tab
     }
     fs::remove_dir_all(folder.join("large-store")).expect("just written");
     fs::remove_file(&path).expect("just written");
+}
+
+/// Copies a file part by part, with the sum that reading a block takes.
+fn copy(file: &File, to: &Path, bytes: u64) {
+    let mut out = File::create_new(to).expect("a new file");
+    let mut part = vec![0; PART_BYTES];
+    let mut at = 0;
+    while at < bytes {
+        let length = PART_BYTES.min(usize::try_from(bytes - at).unwrap_or(PART_BYTES));
+        file.read_exact_at(&mut part[..length], at).expect("the file just written");
+        std::hint::black_box(crc32c::crc32c(&part[..length]));
+        out.write_all(&part[..length]).expect("room on the disk");
+        at += length as u64;
+    }
 }
 
 fn small_files(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Table) {
@@ -238,6 +256,14 @@ fn small_files(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Ta
     walk();
     let ((), limit) = timed(walk);
     table.time("machine::walk + open + read + sha256", limit, None, "a limit");
+    let look = || {
+        let paths = files_below(&tree);
+        on_all_cores(paths.len(), |number| {
+            std::hint::black_box(fs::symlink_metadata(&paths[number]).expect("a file just written"));
+        });
+    };
+    let ((), looking) = timed(look);
+    table.time("machine::walk + stat", looking, None, "a limit");
     let repo = folder.join("repo");
     fs::create_dir(&repo).expect("a temporary folder");
     let target = store(&repo, "store");
@@ -251,6 +277,7 @@ fn small_files(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Ta
     assert_eq!(again.root, first.root, "the same tree");
     table.note(format!("of {} unchanged files {} were not read again", sizes.files, again.unread));
     table.time(&format!("{what}, unchanged"), unchanged, Some(("first time", took)), "20");
+    table.time(&format!("{what}, unchanged, its limit"), unchanged, Some(("walk + stat", looking)), "");
     if let Some(kubo) = kubo.and_then(|kubo| kubo.add(&tree)) {
         table.time(&format!("{what}, beside Kubo"), took, Some(("Kubo", kubo)), "5");
     }

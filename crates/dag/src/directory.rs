@@ -93,19 +93,8 @@ impl DirectoryBuilder {
     pub fn finish(self, out: &mut Vec<Block>) -> Result<Node, DirectoryError> {
         let Self { profile, metadata, entries } = self;
         let data = UnixFs::new(DataType::Directory).with(metadata).encode();
-        let is_large = match profile.estimate {
-            Estimate::Links => {
-                let sizes = entries.iter().map(|(name, node)| name.len() + node.cid.encoded_len());
-                sizes.sum::<usize>() > profile.hamt_over_bytes
-            }
-            Estimate::Block => {
-                let links = entries.iter().map(|(name, node)| link_field_len(&node.cid, name, node.tsize));
-                links.sum::<usize>() + bytes_field_len(data.len()) > profile.hamt_over_bytes
-            }
-            Estimate::Disabled => false,
-        };
-        let has_many = profile.directory_links_max > 0 && entries.len() > profile.directory_links_max;
-        if is_large || has_many {
+        let mut size = DirectorySize::new(&profile, metadata);
+        if entries.iter().any(|(name, node)| size.add(name, node)) {
             let entries = entries.iter().map(|(name, node)| (name.as_str(), *node));
             return hamt::build(&profile, entries, metadata, out);
         }
@@ -115,6 +104,40 @@ impl DirectoryBuilder {
         let node = Node { cid: block.cid, tsize: count(block.bytes.len()) + below, file_bytes: 0 };
         out.push(block);
         Ok(node)
+    }
+}
+
+/// Adds up what decides whether a directory is a HAMT.
+pub(crate) struct DirectorySize<'a> {
+    profile: &'a Profile,
+    bytes: usize,
+    links: usize,
+}
+
+impl<'a> DirectorySize<'a> {
+    pub(crate) fn new(profile: &'a Profile, metadata: Metadata) -> Self {
+        let bytes = match profile.estimate {
+            Estimate::Block => {
+                let data = UnixFs::new(DataType::Directory).with(metadata).encode();
+                bytes_field_len(data.len())
+            }
+            Estimate::Links | Estimate::Disabled => 0,
+        };
+        Self { profile, bytes, links: 0 }
+    }
+
+    /// Adds an entry. Returns whether the directory is too large for one block.
+    pub(crate) fn add(&mut self, name: &str, node: &Node) -> bool {
+        self.links += 1;
+        self.bytes += match self.profile.estimate {
+            Estimate::Links => name.len() + node.cid.encoded_len(),
+            Estimate::Block => link_field_len(&node.cid, name, node.tsize),
+            Estimate::Disabled => 0,
+        };
+        let has_many = self.profile.directory_links_max > 0 && self.links > self.profile.directory_links_max;
+        let is_large =
+            self.profile.estimate != Estimate::Disabled && self.bytes > self.profile.hamt_over_bytes;
+        is_large || has_many
     }
 }
 

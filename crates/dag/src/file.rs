@@ -174,10 +174,12 @@ pub fn leaf(profile: &Profile, chunk: Bytes) -> (Block, Node) {
 
 /// Makes the leaf that is a whole balanced file; with metadata it is wrapped whatever the profile says.
 pub fn single_leaf(profile: &Profile, chunk: Bytes, metadata: Metadata) -> (Block, Node) {
-    if metadata.is_empty() {
-        return leaf(profile, chunk);
-    }
-    wrapped(profile, chunk, UnixFs::new(DataType::File).with(metadata))
+    if metadata.is_empty() { leaf(profile, chunk) } else { wrapped_file(profile, chunk, metadata) }
+}
+
+/// A whole file in one block of dag-pb.
+pub(crate) fn wrapped_file(profile: &Profile, content: Bytes, metadata: Metadata) -> (Block, Node) {
+    wrapped(profile, content, UnixFs::new(DataType::File).with(metadata))
 }
 
 fn wrapped(profile: &Profile, chunk: Bytes, data: UnixFs) -> (Block, Node) {

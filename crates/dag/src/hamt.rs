@@ -80,17 +80,28 @@ fn shard(
     }
     let shape = ShardShape::of_width(width);
     let index = |entry: &(u64, &str, Node)| position(entry.0, level, width).expect("checked for this level");
-    let mut bits = vec![0u8; profile.hamt_fanout / 8];
     let mut links = Vec::new();
     for group in entries.chunk_by(|a, b| index(a) == index(b)) {
         let at = index(&group[0]);
-        let byte = usize::try_from(at / 8).expect("below 128");
-        let last = bits.len() - 1;
-        bits[last - byte] |= 1 << (at % 8);
         links.push(match group {
-            [(_, name, node)] => (shape.join(at, name), *node),
-            _ => (shape.join(at, ""), shard(profile, group, level + 1, Metadata::default(), out)?),
+            [(_, name, node)] => (at, shape.join(at, name), *node),
+            _ => (at, shape.join(at, ""), shard(profile, group, level + 1, Metadata::default(), out)?),
         });
+    }
+    Ok(shard_of(profile, &links, metadata, out))
+}
+
+/// Makes one shard of its links in the order of their positions.
+pub(crate) fn shard_of(
+    profile: &Profile,
+    links: &[(u64, String, Node)],
+    metadata: Metadata,
+    out: &mut Vec<Block>,
+) -> Node {
+    let mut bits = vec![0u8; profile.hamt_fanout / 8];
+    let last = bits.len() - 1;
+    for (at, ..) in links {
+        bits[last - usize::try_from(at / 8).expect("below 128")] |= 1 << (at % 8);
     }
     let first = bits.iter().position(|byte| *byte != 0).unwrap_or(bits.len());
     let data = UnixFs {
@@ -100,13 +111,24 @@ fn shard(
         ..UnixFs::new(DataType::HamtShard)
     }
     .with(metadata);
-    let bytes =
-        encode_pb(links.iter().map(|(name, node)| (name.as_str(), &node.cid, node.tsize)), &data.encode());
-    let block = pb_block(profile, bytes);
-    let below: u64 = links.iter().map(|(_, node)| node.tsize).sum();
+    let named = links.iter().map(|(_, name, node)| (name.as_str(), &node.cid, node.tsize));
+    let block = pb_block(profile, encode_pb(named, &data.encode()));
+    let below: u64 = links.iter().map(|(.., node)| node.tsize).sum();
     let node = Node { cid: block.cid, tsize: count(block.bytes.len()) + below, file_bytes: 0 };
     out.push(block);
-    Ok(node)
+    node
+}
+
+/// Builds the shards of these entries from a level on, for one that takes the place of an entry.
+pub(crate) fn build_below(
+    profile: &Profile,
+    entries: &[(&str, Node)],
+    level: u32,
+    out: &mut Vec<Block>,
+) -> Result<Node, DirectoryError> {
+    let mut hashed: Vec<_> = entries.iter().map(|(name, node)| (name_hash(name), *name, *node)).collect();
+    hashed.sort_unstable_by_key(|entry| entry.0);
+    shard(profile, &hashed, level, Metadata::default(), out)
 }
 
 /// How a shard that was read names its children.
