@@ -40,10 +40,10 @@
 #![forbid(unsafe_code)]
 
 mod block;
-mod cbor;
 mod chunk;
 mod codec;
 mod directory;
+pub mod document;
 mod enumerate;
 mod file;
 mod hamt;
@@ -66,7 +66,7 @@ mod vectors;
 
 pub use block::{Block, Node};
 pub use chunk::{CHUNK_BYTES_MAX, Chunking, ChunkingError, Cutter};
-pub use codec::{DecodeError, children, is_leaf_codec};
+pub use codec::{DecodeError, Place, children, is_leaf_codec};
 pub use directory::{DirectoryBuilder, DirectoryError, DirectoryReader, Entry};
 pub use enumerate::{DepthFirst, EnumerateError};
 pub use file::{FileBuilder, leaf, single_leaf, symlink, symlink_with};
