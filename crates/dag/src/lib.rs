@@ -40,6 +40,7 @@
 #![forbid(unsafe_code)]
 
 mod block;
+pub mod car;
 mod chunk;
 mod codec;
 mod directory;
