@@ -29,7 +29,9 @@ pub enum DecodeError {
         max: usize,
     },
     /// A codec that this program does not read.
-    #[error("no decoder registered for multicodec code {code} ({code:#x}): use raw, dag-pb, dag-cbor or dag-json")]
+    #[error(
+        "no decoder registered for multicodec code {code} ({code:#x}): use raw, dag-pb, dag-cbor or dag-json"
+    )]
     UnsupportedCodec {
         /// Its multicodec number.
         code: u64,

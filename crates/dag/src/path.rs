@@ -217,7 +217,11 @@ mod tests {
             ("Links/1/Hash/v", PathRules::Data, world.document, 5, "v"),
         ] {
             let end = world.end(path, rules).unwrap();
-            assert_eq!((end.cid(), end.roots.len(), end.remainder.join("/")), (cid, roots, remainder.into()), "{path}");
+            assert_eq!(
+                (end.cid(), end.roots.len(), end.remainder.join("/")),
+                (cid, roots, remainder.into()),
+                "{path}"
+            );
         }
         for (path, rules, text) in [
             ("x", PathRules::Data, "no link named \"x\""),

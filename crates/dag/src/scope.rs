@@ -240,7 +240,8 @@ impl Walk for ScopeWalk {
                 At::Directory(walk) => next_needed(walk)?,
                 At::All(waiting) => {
                     let seen = self.seen.as_ref();
-                    std::iter::from_fn(|| waiting.pop()).find(|cid| !seen.is_some_and(|seen| seen.contains(cid)))
+                    std::iter::from_fn(|| waiting.pop())
+                        .find(|cid| !seen.is_some_and(|seen| seen.contains(cid)))
                 }
                 At::Done => None,
             };

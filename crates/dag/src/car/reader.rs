@@ -102,7 +102,10 @@ enum State {
     /// After the pragma.
     Fixed,
     /// Before the data of version 2, so many bytes.
-    Padding { left: u64, data_bytes: u64 },
+    Padding {
+        left: u64,
+        data_bytes: u64,
+    },
     /// Before the header in the data of version 2.
     Header,
     Sections,
@@ -192,7 +195,9 @@ impl Decoder {
     pub fn finish(&self, rest: &[u8]) -> Result<(), CarError> {
         match self.state {
             State::Start if self.at == 0 && rest.is_empty() => Err(CarError::Empty),
-            State::Sections if rest.is_empty() && self.section.is_none() && self.left.is_none_or(|left| left == 0) => {
+            State::Sections
+                if rest.is_empty() && self.section.is_none() && self.left.is_none_or(|left| left == 0) =>
+            {
                 Ok(())
             }
             State::Rest => Ok(()),

@@ -168,11 +168,19 @@ pub(super) enum Reserved<'a> {
 pub(super) fn reserved(map: &BTreeMap<String, Ipld>) -> Reserved<'_> {
     match map.first_key_value() {
         Some((key, Ipld::String(text))) if key == "/" => {
-            if map.len() == 1 { Reserved::Link(text) } else { Reserved::Wrong }
+            if map.len() == 1 {
+                Reserved::Link(text)
+            } else {
+                Reserved::Wrong
+            }
         }
         Some((key, Ipld::Map(inner))) if key == "/" => match inner.first_key_value() {
             Some((key, Ipld::String(text))) if key == "bytes" => {
-                if map.len() + inner.len() == 2 { Reserved::Bytes(text) } else { Reserved::Wrong }
+                if map.len() + inner.len() == 2 {
+                    Reserved::Bytes(text)
+                } else {
+                    Reserved::Wrong
+                }
             }
             _ => Reserved::Not,
         },

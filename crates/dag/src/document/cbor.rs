@@ -156,7 +156,11 @@ fn read_all(input: &mut Input<'_>, has_links: bool, sink: &mut impl Sink) -> Res
             if open.len() > DEPTH_MAX {
                 return Err(Fault::TooDeep);
             }
-            if is_map { sink.open_map()? } else { sink.open_list()? }
+            if is_map {
+                sink.open_map()?
+            } else {
+                sink.open_list()?
+            }
             continue;
         }
         sink.leaf(leaf(input, &head, has_links)?)?;

@@ -129,7 +129,8 @@ fn read_all(input: &mut Input<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
             return if due == Due::Next && open.is_empty() { Ok(()) } else { Err(Fault::Truncated) };
         };
         due = match (due, byte, open.last()) {
-            (Due::Next | Due::FirstItem, b']', Some(false)) | (Due::Next | Due::FirstKey, b'}', Some(true)) => {
+            (Due::Next | Due::FirstItem, b']', Some(false))
+            | (Due::Next | Due::FirstKey, b'}', Some(true)) => {
                 input.at += 1;
                 open.pop();
                 sink.close()?;
@@ -158,7 +159,11 @@ fn read_all(input: &mut Input<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
                 if open.len() > DEPTH_MAX {
                     return Err(Fault::TooDeep);
                 }
-                if is_map { sink.open_map()? } else { sink.open_list()? }
+                if is_map {
+                    sink.open_map()?
+                } else {
+                    sink.open_list()?
+                }
                 if is_map { Due::FirstKey } else { Due::FirstItem }
             }
             (Due::Value | Due::FirstItem, ..) => {

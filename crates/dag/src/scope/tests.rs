@@ -95,7 +95,9 @@ fn documents_identities_and_unknown_codecs() {
     let json = world.block(hpips_types::content::DAG_JSON, json);
     for root in [cbor, json] {
         let walk = || ScopeWalk::new(Some(root.cid), Scope::All, MAX);
-        assert!(matches!(world.walk(walk()), Err(DriveError::Walk(WalkError::Decode { cid, .. })) if cid == unknown.cid));
+        assert!(
+            matches!(world.walk(walk()), Err(DriveError::Walk(WalkError::Decode { cid, .. })) if cid == unknown.cid)
+        );
         assert_eq!(world.walk(walk().past_unknown_codecs()).unwrap(), [root.cid, leaf.cid, unknown.cid]);
         assert_eq!(world.walk(ScopeWalk::new(Some(root.cid), Scope::Entity, MAX)).unwrap(), [root.cid]);
     }
