@@ -23,7 +23,7 @@ const AHEAD: usize = 16;
 
 /// What a request asks of its CAR. Blocks are always sent depth first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Parameters {
+pub(super) struct Parameters {
     scope: Scope,
     range: Option<EntityBytes>,
     /// Whether the client said it does not care about the order.
@@ -32,7 +32,7 @@ struct Parameters {
 }
 
 impl Parameters {
-    fn of(request: &ReadRequest, wanted: &Wanted) -> Result<Self, GatewayError> {
+    pub(super) fn of(request: &ReadRequest, wanted: &Wanted) -> Result<Self, GatewayError> {
         let wrong = |name, reason| GatewayError::Parameter { name, reason };
         let query = &request.query;
         let range = query.get("entity-bytes").map(|text| {
