@@ -1,4 +1,4 @@
-//! Files and directories as DAGs of blocks, bit-identical to Kubo, and back.
+//! Files, directories and documents as DAGs of blocks, bit-identical to Kubo, and back.
 //!
 //! This room turns bytes into UnixFS blocks ([`FileBuilder`], [`DirectoryBuilder`], [`symlink`]) under a
 //! named [`Profile`], and reads such DAGs with walkers that never do I/O: a [`Walk`] says which CID it
@@ -18,6 +18,10 @@
 //! | all blocks of a DAG, each once, depth first | [`DepthFirst`] |
 //! | what a block is | [`inspect`] |
 //! | links of a block of any supported codec | [`children`] |
+//! | read and write documents: dag-cbor, dag-json, dag-pb | [`document::decode`], [`document::encode`] |
+//! | resolve a path through directories and documents | [`PathResolver`] |
+//! | the blocks of a CAR by its scope | [`scope::ScopeWalk`] |
+//! | read and write CARs | [`car::Decoder`], [`car::header`], [`car::section`] |
 //!
 //! With blocks at hand (a local store, a map) [`Walk::drive`] makes a plain iterator of any walker:
 //!
