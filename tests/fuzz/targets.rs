@@ -5,13 +5,15 @@
 //! search (`fuzz_targets/`). A target may refuse its input in any way but a panic, and checks what must hold
 //! of what it accepts.
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use cid::Cid;
+use hpips_dag::car::{self, Decoder, Item};
+use hpips_dag::document;
 use hpips_dag::{
     DirectoryBuilder, DirectoryReader, FileBuilder, FileReader, Node, Profile, Step, Tree, UnixFs, Walk,
     children, decode_pb, encode_pb, inspect, split_path,
 };
-use hpips_types::content::{DAG_CBOR, DAG_PB, RAW, cid_v1};
+use hpips_types::content::{DAG_CBOR, DAG_JSON, DAG_PB, RAW, cid_v1};
 
 /// Steps a walker may take on one input; more says that a small DAG unfolds without end.
 const STEPS_MAX: usize = 100_000;
@@ -43,6 +45,16 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "manifest", run: manifest, seeds: dag_cbor_seeds },
     Target { name: "merkle_path", run: merkle_path, seeds: merkle_path_seeds },
     Target { name: "proof", run: proof, seeds: proof_seeds },
+    Target { name: "car", run: car_file, seeds: car_seeds },
+    Target { name: "dag_cbor_document", run: dag_cbor_document, seeds: dag_cbor_seeds },
+    Target { name: "dag_json_document", run: dag_json_document, seeds: dag_json_seeds },
+    Target { name: "dag_pb_document", run: dag_pb_document, seeds: block_seeds },
+    Target { name: "redirects", run: hpips_api::fuzzing::redirects, seeds: redirects_seeds },
+    Target { name: "multipart", run: hpips_api::fuzzing::multipart, seeds: multipart_seeds },
+    Target { name: "rpc_query", run: hpips_api::fuzzing::query, seeds: rpc_query_seeds },
+    Target { name: "gateway_request", run: hpips_api::fuzzing::request, seeds: gateway_request_seeds },
+    Target { name: "ranges", run: hpips_api::fuzzing::ranges, seeds: ranges_seeds },
+    Target { name: "config", run: config, seeds: config_seeds },
 ];
 
 fn cid(data: &[u8]) {
@@ -268,4 +280,134 @@ fn proof(data: &[u8]) {
 
 fn proof_seeds() -> Vec<Vec<u8>> {
     vec![[0xc0].iter().chain(&[0; 191]).copied().collect(), vec![0x97; 192]]
+}
+
+/// Reads a CAR whole and in pieces: both must find the same.
+fn car_file(data: &[u8]) {
+    let whole = car_items(data, usize::MAX);
+    assert_eq!(car_items(data, 5), whole);
+    for (cid, block) in whole.unwrap_or_default() {
+        let _ = children(&cid, &block);
+    }
+}
+
+/// The blocks, or `None` for what is no CAR.
+fn car_items(data: &[u8], piece: usize) -> Option<Vec<(Cid, Bytes)>> {
+    let (mut decoder, mut input, mut blocks) = (Decoder::new(), BytesMut::new(), Vec::new());
+    for piece in data.chunks(piece) {
+        input.extend_from_slice(piece);
+        while let Some(item) = decoder.feed(&mut input).ok()? {
+            if let Item::Block { cid, bytes } = item {
+                blocks.push((cid, bytes));
+            }
+        }
+    }
+    decoder.finish(&input).ok()?;
+    Some(blocks)
+}
+
+fn car_seeds() -> Vec<Vec<u8>> {
+    let block = Bytes::from_static(b"block");
+    let cids = [cid_v1(RAW, &block), hpips_types::content::cid_v0(&block)];
+    let v1 = [car::header(&cids), car::section(&cids[0], &block), car::section(&cids[1], &block)].concat();
+    let mut v2 = b"\x0a\xa1\x67version\x02".to_vec();
+    v2.extend([0; 16]);
+    for number in [51 + 3, v1.len(), 0] {
+        v2.extend(u64::try_from(number).expect("64 bits").to_le_bytes());
+    }
+    v2.extend([0; 3]);
+    v2.extend(&v1);
+    v2.extend(b"index");
+    vec![v1, v2]
+}
+
+/// What is read can be written in the same codec, reads the same again, and its links are found without it.
+fn same_again(codec: u64, data: &[u8]) {
+    let block = Bytes::copy_from_slice(data);
+    if let Ok(document) = document::decode(codec, &block) {
+        let again = document::encode(codec, &document).expect("what was read can be written");
+        assert_eq!(document::decode(codec, &again.into()).ok().as_ref(), Some(&document));
+        assert!(children(&cid_v1(codec, data), &block).is_ok());
+        let _ = document::follow(&cid_v1(codec, data), &block, &["a".to_owned(), "0".to_owned()]);
+    }
+}
+
+fn dag_cbor_document(data: &[u8]) {
+    same_again(DAG_CBOR, data);
+    let _ = document::decode(document::CBOR, &Bytes::copy_from_slice(data));
+}
+
+fn dag_json_document(data: &[u8]) {
+    same_again(DAG_JSON, data);
+    let _ = document::decode(document::JSON, &Bytes::copy_from_slice(data));
+}
+
+fn dag_json_seeds() -> Vec<Vec<u8>> {
+    let cid = cid_v1(RAW, b"a");
+    let text = format!(
+        r#"{{"a":[1,-2.5e3,"\u00e4",null,true,{{}}],"b":{{"/":{{"bytes":"aGk"}}}},"l":{{"/":"{cid}"}},"/":[]}}"#
+    );
+    vec![text.into_bytes(), [b'['].repeat(300), b" { \"/\" : 1 } ".to_vec()]
+}
+
+fn dag_pb_document(data: &[u8]) {
+    let block = Bytes::copy_from_slice(data);
+    if let Ok(read) = document::decode(DAG_PB, &block) {
+        let again = document::encode(DAG_PB, &read).expect("what was read can be written");
+        // Links are sorted when they are written.
+        let sorted = document::decode(DAG_PB, &again.clone().into()).expect("what was written is read");
+        assert_eq!(document::encode(DAG_PB, &sorted), Ok(again));
+    }
+}
+
+fn redirects_seeds() -> Vec<Vec<u8>> {
+    vec![
+        b"/a/b/c\n# comment\n/a/:x/:y /:y/:x 302\n/a/* https://x/:splat\n/* /404.html 404\n".to_vec(),
+        b"/\n/ /index.html 200\n".to_vec(),
+    ]
+}
+
+fn multipart_seeds() -> Vec<Vec<u8>> {
+    let body = b"\x07--XX\r\nContent-Disposition: form-data; name=\"a;b\"; filename=\"d%2Fe%20f\"\r\n\
+        Content-Type: application/x-directory\r\nmode: 0644\r\n\r\n\r\n--XX\r\n\
+        Content-Disposition: form-data; name=file\r\n\r\nline\r\n--X\r\n--XX--\r\n";
+    vec![body.to_vec(), [b"\xff", &body[1..]].concat()]
+}
+
+fn rpc_query_seeds() -> Vec<Vec<u8>> {
+    let cid = cid_v1(RAW, b"a");
+    let text = format!(
+        "arg=/ipfs/{cid}/a%2Fb/../c&arg={cid}&flag=true&offset=5&length=-1&timeout=1h2.5s&cid-base=base36\n\
+         multipart/form-data; boundary=\"a b\""
+    );
+    vec![text.into_bytes()]
+}
+
+fn gateway_request_seeds() -> Vec<Vec<u8>> {
+    let cid = cid_v1(RAW, b"a");
+    let uri = format!("/ipfs/{cid}/a%20b/./c/?format=car&dag-scope=entity&entity-bytes=0:-5&car-dups=y");
+    vec![
+        format!("{uri}\n127.0.0.1:8080\ntext/html,application/vnd.ipld.car; version=1; order=dfs")
+            .into_bytes(),
+        format!("{uri}\nlocalhost:8080\napplication/vnd.ipld.raw").into_bytes(),
+        format!("/a?filename=x\n{cid}.ipfs.localhost\n*/*").into_bytes(),
+        format!("/?uri=ipfs%3A%2F%2F{cid}%2Fa\n[::1]:80\n*/*").into_bytes(),
+    ]
+}
+
+fn ranges_seeds() -> Vec<Vec<u8>> {
+    [&b"bytes=0-5, 7-,-3"[..], b"-5:*", b"3:-9"].map(<[u8]>::to_vec).to_vec()
+}
+
+fn config(data: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(data) {
+        let _ = hpips_node::Config::parse(std::path::Path::new("config"), text);
+    }
+}
+
+fn config_seeds() -> Vec<Vec<u8>> {
+    vec![
+        serde_json::to_vec(&hpips_node::Config::default()).expect("plain JSON"),
+        br#"{"api": "[::1]:5001", "gateway": null, "storage_max": 5, "mount": "/x"}"#.to_vec(),
+    ]
 }

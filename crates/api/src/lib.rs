@@ -9,6 +9,8 @@ mod client;
 pub mod content;
 mod endpoint;
 mod error;
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod gateway;
 mod server;
 

@@ -1,4 +1,4 @@
-//! Files and directories as DAGs of blocks, bit-identical to Kubo, and back.
+//! Files, directories and documents as DAGs of blocks, bit-identical to Kubo, and back.
 //!
 //! This room turns bytes into UnixFS blocks ([`FileBuilder`], [`DirectoryBuilder`], [`symlink`]) under a
 //! named [`Profile`], and reads such DAGs with walkers that never do I/O: a [`Walk`] says which CID it
@@ -18,6 +18,10 @@
 //! | all blocks of a DAG, each once, depth first | [`DepthFirst`] |
 //! | what a block is | [`inspect`] |
 //! | links of a block of any supported codec | [`children`] |
+//! | read and write documents: dag-cbor, dag-json, dag-pb | [`document::decode`], [`document::encode`] |
+//! | resolve a path through directories and documents | [`PathResolver`] |
+//! | the blocks of a CAR by its scope | [`scope::ScopeWalk`] |
+//! | read and write CARs | [`car::Decoder`], [`car::header`], [`car::section`] |
 //!
 //! With blocks at hand (a local store, a map) [`Walk::drive`] makes a plain iterator of any walker:
 //!
@@ -40,10 +44,11 @@
 #![forbid(unsafe_code)]
 
 mod block;
-mod cbor;
+pub mod car;
 mod chunk;
 mod codec;
 mod directory;
+pub mod document;
 mod edit;
 mod enumerate;
 mod file;
@@ -51,10 +56,12 @@ mod hamt;
 mod inspect;
 mod layout;
 mod name;
+mod path;
 mod pb;
 mod profile;
 mod reader;
 mod resolve;
+pub mod scope;
 mod tree;
 mod unixfs;
 mod walk;
@@ -67,7 +74,7 @@ mod vectors;
 
 pub use block::{Block, Node};
 pub use chunk::{CHUNK_BYTES_MAX, Chunking, ChunkingError, Cutter};
-pub use codec::{DecodeError, children, is_leaf_codec};
+pub use codec::{DecodeError, Place, children, is_leaf_codec};
 pub use directory::{DirectoryBuilder, DirectoryError, DirectoryReader, Entry};
 pub use edit::{EditError, edit_directory, with_metadata};
 pub use enumerate::{DepthFirst, EnumerateError};
@@ -75,6 +82,7 @@ pub use file::{FileBuilder, leaf, single_leaf, symlink, symlink_with};
 pub use inspect::{Kind, NodeInfo, inspect};
 pub use layout::LayoutBuilder;
 pub use name::{NameError, safe_name, split_path};
+pub use path::{PathEnd, PathResolver, PathRules};
 pub use pb::{PbLink, PbNode, decode_pb, encode_pb};
 pub use profile::{Estimate, INLINE_BYTES_MAX, LINKS_MAX, Layout, Profile, ProfileError};
 pub use reader::FileReader;

@@ -118,8 +118,16 @@ impl Config {
             return Err(ConfigError::TooLong { path, bytes });
         }
         let text = fs::read_to_string(&path).map_err(io)?;
-        let config: Self = serde_json::from_str(&text)
-            .map_err(|source| ConfigError::Malformed { path: path.clone(), source })?;
+        Self::parse(&path, &text)
+    }
+
+    /// Reads the text of a configuration; `path` is where it came from, for messages.
+    ///
+    /// # Errors
+    /// [`ConfigError`] by variant.
+    pub fn parse(path: &Path, text: &str) -> Result<Self, ConfigError> {
+        let config: Self = serde_json::from_str(text)
+            .map_err(|source| ConfigError::Malformed { path: path.to_owned(), source })?;
         config.check()?;
         Ok(config)
     }

@@ -4,7 +4,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_dag::{Kind, inspect};
+use hpips_dag::{Kind, PathEnd, inspect};
 
 use super::address::{self, Address, Query};
 use super::blocks::{Blocks, Left, Source};
@@ -14,7 +14,7 @@ use super::format::{self, Format, Wanted};
 use super::host::{self, Host};
 use super::redirects::{self, Ruled};
 use super::reply::Reply;
-use super::resolve::{Resolution, resolve};
+use super::resolve::resolve;
 use super::{block, car, codec, directory, file, headers, tar};
 
 /// A request that needs blocks.
@@ -122,7 +122,7 @@ pub(super) struct Found<'a> {
     pub(super) blocks: Blocks,
     /// The content path that was resolved: the request's, or what a `_redirects` rule made of it.
     pub(super) address: Address,
-    pub(super) resolution: Resolution,
+    pub(super) resolution: PathEnd,
 }
 
 impl Found<'_> {

@@ -3,110 +3,26 @@
 //! They are answered as they are. Nothing is converted from one codec to another (IPIP-524): what a client gets
 //! under a CID it can verify.
 
-use std::collections::BTreeMap;
-
 use axum::http::{HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_dag::{DecodeError, WalkError};
-use hpips_types::content::DAG_CBOR;
+use hpips_dag::DecodeError;
+use hpips_dag::document::decode;
 use ipld_core::ipld::Ipld;
 
 use super::address::text_header;
 use super::answer::{Found, escaped_url_path};
 use super::block;
 use super::conditional;
-use super::error::{GatewayError, ReadError};
-use super::format::{DAG_JSON, Format};
+use super::error::GatewayError;
+use super::format::Format;
 use super::headers;
 use super::html;
 use super::reply::{Payload, Reply};
 
-/// Largest document that is decoded, bytes.
-const DOCUMENT_BYTES_MAX: usize = 2 * 1024 * 1024;
-/// Nesting of a document that is decoded, at most.
-const DEPTH_MAX: usize = 128;
-
-/// Where a path into a document leads.
-pub(super) enum Followed {
-    /// To a link, with this many segments used.
-    Link { cid: Cid, used: usize },
-    /// To a value of the document itself.
-    Value,
-}
-
-/// Follows segments into a document up to its first link.
-pub(super) fn follow(cid: &Cid, block: &Bytes, segments: &[String]) -> Result<Followed, ReadError> {
-    let document = decode(cid, block)?;
-    let mut value = &document;
-    for (segment, used) in segments.iter().zip(1..) {
-        let next = match value {
-            Ipld::Map(map) => map.get(segment),
-            Ipld::List(list) => segment.parse::<usize>().ok().and_then(|index| list.get(index)),
-            _ => None,
-        };
-        value = next.ok_or_else(|| WalkError::NotFound { cid: *cid, name: segment.as_str().into() })?;
-        if let Ipld::Link(link) = value {
-            return Ok(Followed::Link { cid: *link, used });
-        }
-    }
-    Ok(Followed::Value)
-}
-
-/// The links of a document, in order.
-pub(super) fn links(cid: &Cid, block: &Bytes) -> Result<Vec<Cid>, ReadError> {
-    let mut links = Vec::new();
-    decode(cid, block)?.references(&mut links);
-    Ok(links)
-}
-
-fn decode(cid: &Cid, block: &Bytes) -> Result<Ipld, ReadError> {
-    let malformed = |reason| ReadError::Document { cid: *cid, source: DecodeError::Malformed(reason) };
-    if block.len() > DOCUMENT_BYTES_MAX {
-        let source = DecodeError::TooLarge { got: block.len(), max: DOCUMENT_BYTES_MAX };
-        return Err(ReadError::Document { cid: *cid, source });
-    }
-    match cid.codec() {
-        DAG_CBOR => serde_ipld_dagcbor::from_slice(block).map_err(|_| malformed("no dag-cbor")),
-        DAG_JSON => {
-            let value = serde_json::from_slice(block).map_err(|_| malformed("no dag-json"))?;
-            from_json(value, DEPTH_MAX).ok_or(malformed("no dag-json"))
-        }
-        code => Err(ReadError::Document { cid: *cid, source: DecodeError::UnsupportedCodec { code } }),
-    }
-}
-
-/// The data of dag-json: `{"/": "cid"}` is a link, `{"/": {"bytes": ".."}}` is bytes. `None` when it is neither that
-/// nor allowed.
-fn from_json(value: serde_json::Value, depth: usize) -> Option<Ipld> {
-    use serde_json::Value;
-    let depth = depth.checked_sub(1)?;
-    Some(match value {
-        Value::Null => Ipld::Null,
-        Value::Bool(value) => Ipld::Bool(value),
-        Value::String(value) => Ipld::String(value),
-        Value::Number(number) => match (number.as_i64(), number.as_u64()) {
-            (Some(value), _) => Ipld::Integer(value.into()),
-            (None, Some(value)) => Ipld::Integer(value.into()),
-            (None, None) => Ipld::Float(number.as_f64()?),
-        },
-        Value::Array(values) => {
-            Ipld::List(values.into_iter().map(|value| from_json(value, depth)).collect::<Option<_>>()?)
-        }
-        Value::Object(mut map) if map.len() == 1 && map.contains_key("/") => match map.remove("/")? {
-            Value::String(cid) => Ipld::Link(cid.parse().ok()?),
-            Value::Object(bytes) => {
-                Ipld::Bytes(cid::multibase::decode(format!("m{}", bytes.get("bytes")?.as_str()?)).ok()?.1)
-            }
-            _ => return None,
-        },
-        Value::Object(map) => {
-            let entry = |(name, value)| Some((name, from_json(value, depth)?));
-            Ipld::Map(map.into_iter().map(entry).collect::<Option<BTreeMap<_, _>>>()?)
-        }
-    })
-}
+/// Largest document that is shown, bytes.
+const SHOWN_BYTES_MAX: usize = 2 * 1024 * 1024;
 
 /// Answers with the document that the path leads to.
 pub(super) fn serve(found: &Found<'_>) -> Result<Reply, GatewayError> {
@@ -163,7 +79,9 @@ fn page(found: &Found<'_>, cid: &Cid, block: &Bytes) -> Reply {
         return conditional::not_modified(reply);
     }
     html::set_headers(&mut reply);
-    let text = decode(cid, block).map_or_else(
+    let too_large = DecodeError::TooLarge { got: block.len(), max: SHOWN_BYTES_MAX };
+    let document = if block.len() > SHOWN_BYTES_MAX { Err(too_large) } else { decode(cid.codec(), block) };
+    let text = document.map_or_else(
         |error| format!("This document cannot be shown: {error}."),
         |document| {
             let mut text = String::new();

@@ -85,16 +85,13 @@ pub(super) enum ReadError {
     /// The DAG has no such path, or is no UnixFS.
     #[error(transparent)]
     Walk(#[from] WalkError),
-    /// A document cannot be decoded.
+    /// A block cannot be decoded.
     #[error("cannot decode {cid}")]
     Document {
         cid: Cid,
         #[source]
         source: DecodeError,
     },
-    /// More blocks than are walked for one request.
-    #[error("more than {max} blocks below {cid}")]
-    TooMany { cid: Cid, max: usize },
     /// The client takes nothing any more.
     #[error("the client has left")]
     Left,

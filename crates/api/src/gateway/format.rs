@@ -2,17 +2,11 @@
 
 use axum::http::{HeaderMap, header};
 use cid::Cid;
-use hpips_types::content::DAG_CBOR;
+use hpips_dag::document::{CBOR, JSON};
+use hpips_types::content::{DAG_CBOR, DAG_JSON};
 
 use super::address::{Query, encode_sorted};
 use super::error::GatewayError;
-
-/// Multicodec `cbor`.
-pub(super) const CBOR: u64 = 0x51;
-/// Multicodec `dag-json`.
-pub(super) const DAG_JSON: u64 = 0x0129;
-/// Multicodec `json`.
-pub(super) const JSON: u64 = 0x0200;
 
 /// A response that must be asked for; without one a client gets what a browser shows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -28,6 +28,7 @@ mod error;
 mod escape;
 mod file;
 mod format;
+pub(crate) mod fuzzing;
 mod headers;
 mod host;
 mod html;

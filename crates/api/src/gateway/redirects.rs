@@ -142,6 +142,11 @@ impl Rule {
         Some(values)
     }
 
+    /// Where a path is sent, if the rule is for it.
+    pub(super) fn target(&self, segments: &[String]) -> Option<String> {
+        self.expand(&self.matches(segments)?, escape::segment)
+    }
+
     /// The target with its placeholders filled in by `write`; `None` when it grows too long.
     fn expand(&self, values: &[(&str, Vec<String>)], write: fn(&str) -> String) -> Option<String> {
         let mut out = String::new();
@@ -191,10 +196,9 @@ pub(super) fn apply(request: &ReadRequest, blocks: &Blocks) -> Result<Ruled, Gat
         Err(source) => return Err(failed(source)),
     };
     for rule in &rules {
-        let Some(values) = rule.matches(&address.segments) else { continue };
+        let Some(target) = rule.target(&address.segments) else { continue };
         return match rule.status {
             200 | 404 | 410 | 451 => {
-                let Some(target) = rule.expand(&values, escape::segment) else { continue };
                 let path = target.split(['?', '#']).next().unwrap_or_default();
                 let Ok(path) = clean(path) else { continue };
                 let segments = path.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
@@ -205,7 +209,6 @@ pub(super) fn apply(request: &ReadRequest, blocks: &Blocks) -> Result<Ruled, Gat
                 page(&target, rule.status, blocks).map(Ruled::Reply).map_err(|source| failed(source.into()))
             }
             status => {
-                let Some(target) = rule.expand(&values, escape::segment) else { continue };
                 let status = StatusCode::from_u16(status).map_err(|_| GatewayError::Internal)?;
                 let target = with_query(&target, request.query.pairs());
                 Ok(Ruled::Reply(Reply::redirect(status, &escape::location(&target))))

@@ -31,33 +31,11 @@ impl<S: Send + Sync> FromRequest<S> for Call {
 
     async fn from_request(request: Request, _state: &S) -> Result<Self, RpcError> {
         let (parts, body) = request.into_parts();
-        let mut call = Self {
-            args: Vec::new(),
-            options: Vec::new(),
-            content_type: parts
-                .headers
-                .get(header::CONTENT_TYPE)
-                .and_then(|value| value.to_str().ok())
-                .map(str::to_owned),
-            body: Mutex::new(body),
-            takes_trailers: parts
-                .headers
-                .get(header::TE)
-                .and_then(|value| value.to_str().ok())
-                .is_some_and(|value| value.contains("trailers"))
-                || parts.extensions.get::<InProcess>().is_some(),
-        };
-        let query = parts.uri.query().unwrap_or_default();
-        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
-            if call.args.len() + call.options.len() == PAIRS_MAX {
-                return Err(RpcError::client(format!("more than {PAIRS_MAX} arguments in one request")));
-            }
-            if name == "arg" {
-                call.args.push(value.into_owned());
-            } else {
-                call.options.push((name.into_owned(), value.into_owned()));
-            }
-        }
+        let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
+        let mut call = Self::of(parts.uri.query().unwrap_or_default(), text(header::CONTENT_TYPE))?;
+        call.body = Mutex::new(body);
+        call.takes_trailers = text(header::TE).is_some_and(|value| value.contains("trailers"))
+            || parts.extensions.get::<InProcess>().is_some();
         Ok(call)
     }
 }
@@ -67,6 +45,23 @@ impl<S: Send + Sync> FromRequest<S> for Call {
 pub(crate) struct InProcess;
 
 impl Call {
+    /// A request with this query and no content.
+    pub(super) fn of(query: &str, content_type: Option<&str>) -> Result<Self, RpcError> {
+        let (mut args, mut options) = (Vec::new(), Vec::new());
+        for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+            if args.len() + options.len() == PAIRS_MAX {
+                return Err(RpcError::client(format!("more than {PAIRS_MAX} arguments in one request")));
+            }
+            if name == "arg" {
+                args.push(value.into_owned());
+            } else {
+                options.push((name.into_owned(), value.into_owned()));
+            }
+        }
+        let content_type = content_type.map(str::to_owned);
+        Ok(Self { args, options, content_type, body: Mutex::new(Body::empty()), takes_trailers: false })
+    }
+
     /// All arguments.
     pub(crate) fn args(&self) -> &[String] {
         &self.args
@@ -174,7 +169,7 @@ fn unreadable(text: &str, kind: &str, names: &[&str]) -> RpcError {
 }
 
 /// The boundary of a `multipart/*` content type (RFC 2046, 5.1.1).
-fn boundary(content_type: &str) -> Option<String> {
+pub(super) fn boundary(content_type: &str) -> Option<String> {
     let (kind, parameters) = content_type.split_once(';')?;
     if !kind.trim().to_ascii_lowercase().starts_with("multipart/") {
         return None;

@@ -7,6 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use hpips_client::BlockGetter;
 use hpips_client::blocks::Local;
+use hpips_dag::scope::{Scope, ScopeWalk};
+use hpips_dag::{Step, Walk, car, document};
 use hpips_store::PinKind;
 use hpips_types::content::DAG_CBOR;
 use multihash::Multihash;
@@ -15,16 +17,18 @@ use serde::Serialize;
 use super::answer::{self, Form};
 use super::block::BLOCK_BYTES;
 use super::call::Call;
-use super::car::{self, CarReader};
+use super::car::CarReader;
 use super::cid::cid_of;
 use super::error::RpcError;
-use super::ipld::{self, LinkView, codec_of};
+use super::ipld::{LinkView, codec_of};
 use super::refs;
 use super::resolve::{locate, value_at};
 use super::state::State;
 
 /// Blocks of a CAR are stored in batches of so many bytes: each costs a sync.
 const BATCH_BYTES: usize = 16 << 20;
+/// Blocks that are announced before they are needed.
+const AHEAD: usize = 32;
 
 pub(super) async fn get(
     extract::State(state): extract::State<State>,
@@ -37,7 +41,7 @@ pub(super) async fn get(
         let found = place.find()?;
         let block = place.blocks.get(&found.cid)?;
         let value = value_at(&found, &block)?;
-        sink.bytes(ipld::encode(codec, &value)?.into())
+        sink.bytes(document::encode(codec, &value)?.into())
     })
     .await
 }
@@ -64,8 +68,8 @@ pub(super) async fn put(
         let store = state.store();
         let _hold = store.hold()?;
         while parts.next_part()?.is_some() {
-            let document = ipld::decode(input, &parts.whole(hpips_store::BLOCK_BYTES_MAX)?)?;
-            let block = Bytes::from(ipld::encode(store_codec, &document)?);
+            let document = document::decode(input, &parts.whole(hpips_store::BLOCK_BYTES_MAX)?)?;
+            let block = Bytes::from(document::encode(store_codec, &document)?);
             if block.len() > bytes_max {
                 return Err(RpcError::new(format!(
                     "produced block is over {bytes_max} bytes; pass --allow-big-block to override"
@@ -180,26 +184,29 @@ pub(super) async fn export(
     let place = locate(&state, &call, call.arg(0, "root")?).await?;
     answer::stream(&call, Form::Car, move |sink| {
         let root = place.whole()?;
-        if !local_only {
-            let mut is_first = true;
-            return refs::visit(&root, &sink.guard(&*place.blocks), |cid, block| {
-                // Not before the root is had: a root that is nowhere is an answer of its own.
-                if std::mem::take(&mut is_first) {
-                    sink.bytes(car::header(&root)?)?;
-                }
-                sink.bytes(car::section(cid, block))
-            });
-        }
+        let blocks = sink.guard(&*place.blocks);
         let store = state.store();
-        sink.bytes(car::header(&root)?)?;
-        let mut walk = hpips_dag::DepthFirst::new(root, refs::BLOCKS_MAX);
-        while let Some(cid) = walk.next_cid() {
-            if let Some(block) = store.get(&cid)? {
-                refs::links(&cid, &block)?.into_iter().rev().for_each(|link| walk.push_root(link));
-                sink.bytes(car::section(&cid, &block))?;
+        let mut walk = ScopeWalk::new(Some(root), Scope::All, refs::BLOCKS_MAX).past_unknown_codecs();
+        // Not before the root is had: a root that is nowhere is an answer of its own.
+        let mut head = Some(car::header(&[root]));
+        loop {
+            match walk.step()? {
+                Step::Need(cid) if local_only => match store.get(&cid)? {
+                    Some(block) => walk.feed(block)?,
+                    None => walk.skip(),
+                },
+                Step::Need(cid) => {
+                    blocks.prefetch(&walk.upcoming(AHEAD));
+                    walk.feed(blocks.get(&cid)?)?;
+                }
+                Step::Item(block) => {
+                    head.take().map_or(Ok(()), |head| sink.bytes(head))?;
+                    sink.bytes(car::section(&block.cid, &block.bytes))?;
+                }
+                Step::Done => break,
             }
         }
-        Ok(())
+        head.map_or(Ok(()), |head| sink.bytes(head))
     })
     .await
 }
@@ -243,7 +250,7 @@ pub(super) async fn import(
         let _hold = store.hold()?;
         let (mut roots, mut total) = (Vec::<cid::Cid>::new(), Stats::default());
         while parts.next_part()?.is_some() {
-            let mut car = CarReader::new(std::io::BufReader::with_capacity(1 << 16, &mut parts))?;
+            let mut car = CarReader::new(&mut parts)?;
             let (mut batch, mut batch_bytes) = (Vec::new(), 0);
             while let Some((cid, block)) = car.next_block()? {
                 if block.len() > bytes_max {

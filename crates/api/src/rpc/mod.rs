@@ -27,6 +27,7 @@ mod content;
 mod dag;
 mod error;
 mod files;
+pub(crate) mod fuzzing;
 mod ipld;
 mod key;
 mod multipart;

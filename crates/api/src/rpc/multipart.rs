@@ -87,8 +87,13 @@ impl Multipart {
                 }
             }
         });
+        Self::over(receiver, boundary)
+    }
+
+    /// Reads pieces of a body that somebody else sends.
+    pub(super) fn over(pieces: mpsc::Receiver<Result<Bytes, String>>, boundary: &str) -> Self {
         Self {
-            pieces: Pieces(receiver),
+            pieces: Pieces(pieces),
             delimiter: format!("\r\n--{boundary}").into_bytes(),
             // As if a line had ended before the body, so that the first delimiter looks like the others.
             buffer: BytesMut::from(&b"\r\n"[..]),

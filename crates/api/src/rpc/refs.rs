@@ -7,7 +7,7 @@ use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_dag::{DepthFirst, is_leaf_codec};
+use hpips_dag::{DecodeError, DepthFirst, EnumerateError, is_leaf_codec};
 use hpips_types::content::RAW;
 use serde::Serialize;
 
@@ -15,7 +15,6 @@ use super::answer::{self, Form, Sink};
 use super::base::CidForm;
 use super::call::Call;
 use super::error::RpcError;
-use super::ipld;
 use super::resolve::locate;
 use super::state::State;
 
@@ -43,29 +42,17 @@ pub(crate) fn visit(
 }
 
 /// The links of a block, of every codec that is read here; others have none.
-pub(crate) fn links(cid: &Cid, block: &bytes::Bytes) -> Result<Vec<Cid>, RpcError> {
+fn links(cid: &Cid, block: &bytes::Bytes) -> Result<Vec<Cid>, RpcError> {
     match hpips_dag::children(cid, block) {
         Ok(links) => Ok(links),
-        Err(hpips_dag::DecodeError::UnsupportedCodec { code: ipld::DAG_JSON }) => {
-            let mut links = Vec::new();
-            ipld::decode(ipld::DAG_JSON, block)?.references(&mut links);
-            Ok(links)
-        }
-        Err(hpips_dag::DecodeError::UnsupportedCodec { .. }) => Ok(Vec::new()),
+        Err(DecodeError::UnsupportedCodec { .. }) => Ok(Vec::new()),
         Err(error) => Err(RpcError::new(format!("cannot decode {cid}: {error}"))),
     }
 }
 
 fn feed(walk: &mut DepthFirst, cid: &Cid, block: &bytes::Bytes) -> Result<(), RpcError> {
     match walk.feed(cid, block) {
-        Err(hpips_dag::EnumerateError::Decode {
-            source: hpips_dag::DecodeError::UnsupportedCodec { .. },
-            ..
-        }) => {
-            // Pushed in reverse, so that the first link is next.
-            links(cid, block)?.into_iter().rev().for_each(|link| walk.push_root(link));
-            Ok(())
-        }
+        Err(EnumerateError::Decode { source: DecodeError::UnsupportedCodec { .. }, .. }) => Ok(()),
         result => Ok(result?),
     }
 }

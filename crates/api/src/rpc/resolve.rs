@@ -7,15 +7,14 @@ use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_dag::{DriveError, Resolver, Step, Walk, WalkError};
-use hpips_types::content::{DAG_PB, RAW};
+use hpips_dag::document::{self, Followed};
+use hpips_dag::{PathResolver, PathRules, Walk};
 use ipld_core::ipld::Ipld;
 use serde::Serialize;
 
 use super::answer;
 use super::call::Call;
 use super::error::RpcError;
-use super::ipld;
 use super::path::IpfsPath;
 use super::state::State;
 
@@ -64,72 +63,20 @@ pub(crate) async fn locate(state: &State, call: &Call, text: &str) -> Result<Pla
 
 /// Follows names through directories, and keys and indices through documents.
 pub(crate) fn follow(root: Cid, segments: &[String], blocks: &dyn BlockGetter) -> Result<Found, RpcError> {
-    let mut cid = root;
-    let mut rest = segments;
-    while !rest.is_empty() {
-        match cid.codec() {
-            DAG_PB => match unixfs(cid, rest, blocks)? {
-                Some((next, used)) => (cid, rest) = (next, &rest[used..]),
-                None => match document(cid, rest, blocks)? {
-                    Some((next, used)) => (cid, rest) = (next, &rest[used..]),
-                    None => break,
-                },
-            },
-            RAW => return Err(no_link(&cid, &rest[0])),
-            _ => match document(cid, rest, blocks)? {
-                Some((next, used)) => (cid, rest) = (next, &rest[used..]),
-                None => break,
-            },
-        }
-    }
-    Ok(Found { cid, remainder: rest.to_vec() })
-}
-
-fn no_link(cid: &Cid, name: &str) -> RpcError {
-    RpcError::new(format!("no link named {name:?} under {cid}"))
-}
-
-/// One name in a directory; `None` when the node is none.
-fn unixfs(cid: Cid, rest: &[String], blocks: &dyn BlockGetter) -> Result<Option<(Cid, usize)>, RpcError> {
-    let mut walk = Resolver::new(cid, vec![rest[0].clone()]);
-    let drive = |error| RpcError::from(DriveError::Walk(error));
-    loop {
-        match walk.step().map_err(drive)? {
-            Step::Item(found) => return Ok(Some((found.cid, 1))),
-            Step::Done => return Err(no_link(&cid, &rest[0])),
-            Step::Need(needed) => match walk.feed(blocks.get(&needed)?) {
-                Ok(()) => {}
-                Err(WalkError::NotADirectory { cid: at }) if at == cid => return Ok(None),
-                Err(WalkError::NotFound { .. }) if rest[0] == "Links" || rest[0] == "Data" => {
-                    return Ok(None);
-                }
-                Err(error) => return Err(drive(error)),
-            },
-        }
+    let mut walk = PathResolver::new(root, segments.to_vec(), PathRules::Data).drive(|cid| blocks.get(cid));
+    match walk.next() {
+        Some(Ok(end)) => Ok(Found { cid: end.cid(), remainder: end.remainder }),
+        Some(Err(error)) => Err(error.into()),
+        None => Err(RpcError::new("the path has no end")),
     }
 }
 
-/// Keys and indices up to the first link; `None` when all of them stay within the document.
-fn document(cid: Cid, rest: &[String], blocks: &dyn BlockGetter) -> Result<Option<(Cid, usize)>, RpcError> {
-    let block = blocks.get(&cid)?;
-    let document = ipld::decode(cid.codec(), &block)?;
-    let mut value = &document;
-    for (segment, used) in rest.iter().zip(1..) {
-        value = ipld::step(value, segment).ok_or_else(|| no_link(&cid, segment))?;
-        if let Ipld::Link(next) = value {
-            return Ok(Some((*next, used)));
-        }
-    }
-    Ok(None)
-}
-
-/// The value that a path names, and the codec of its block.
+/// The value that a path names.
 pub(crate) fn value_at(found: &Found, block: &Bytes) -> Result<Ipld, RpcError> {
-    let mut value = ipld::decode(found.cid.codec(), block)?;
-    for segment in &found.remainder {
-        value = ipld::step(&value, segment).cloned().ok_or_else(|| no_link(&found.cid, segment))?;
+    match document::follow(&found.cid, block, &found.remainder)? {
+        Followed::Value(value) => Ok(value),
+        Followed::Link { cid, .. } => Ok(Ipld::Link(cid)),
     }
-    Ok(value)
 }
 
 #[derive(Serialize)]

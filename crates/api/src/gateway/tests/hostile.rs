@@ -10,10 +10,9 @@ use bytes::Bytes;
 use cid::Cid;
 use hpips_client::{BlockGetter, GetBlockError};
 use hpips_dag::{DataType, UnixFs};
-use hpips_types::content::{DAG_CBOR, DAG_PB};
+use hpips_types::content::{DAG_CBOR, DAG_JSON, DAG_PB};
 use tower::ServiceExt;
 
-use super::super::format::DAG_JSON;
 use super::super::{Config, Parts, Source, router};
 use super::support::Site;
 

@@ -1,9 +1,9 @@
 //! The path gateway.
 
+use hpips_dag::document::JSON;
 use hpips_dag::{DataType, Mtime, UnixFs};
-use hpips_types::content::DAG_CBOR;
+use hpips_types::content::{DAG_CBOR, DAG_JSON};
 
-use super::super::format::{DAG_JSON, JSON};
 use super::support::{Case, Site};
 
 const IMMUTABLE: &str = "public, max-age=29030400, immutable";

@@ -1,0 +1,4 @@
+//! Decoders that nobody outside calls, for the fuzz targets in `tests/fuzz` alone.
+
+pub use crate::gateway::fuzzing::{ranges, redirects, request};
+pub use crate::rpc::fuzzing::{multipart, query};
