@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use cid::Cid;
-use hpips_client::{BlockGetter, GetBlockError, export::walk};
+use hpips_client::{BlockGetter, GetBlockError, walk};
 use hpips_dag::{DirectoryReader, DriveError, FileReader, Kind, NameError, Resolver, inspect, split_path};
 use serde::{Deserialize, Serialize};
 

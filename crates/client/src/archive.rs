@@ -9,7 +9,7 @@ use hpips_dag::{DriveError, Event, FileReader, Mtime, Tree};
 use hpips_types::Cid;
 
 use crate::blocks::{BlockGetter, GetBlockError};
-use crate::export::walk;
+use crate::walk::walk;
 
 /// Bytes of a tar record.
 const RECORD: usize = 512;

@@ -1,20 +1,16 @@
 //! DAGs back to files on disk, never outside the target.
 
-use std::collections::HashMap;
 use std::fs::{self, File, FileTimes, Permissions};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use bytes::Bytes;
-use hpips_dag::{DriveError, Event, Metadata, Step, Tree, Walk, WalkError};
+use hpips_dag::{DriveError, Event, Metadata, Tree, WalkError};
 use hpips_types::{ByteCount, Cid};
 
 use crate::blocks::{BlockGetter, GetBlockError};
-
-/// Blocks announced and read ahead of the reader; 64 MiB where every one is of 2 MiB.
-const AHEAD: usize = 32;
+use crate::walk::walk;
 
 /// What an export wrote.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -49,41 +45,6 @@ pub enum ExportError {
         #[source]
         source: io::Error,
     },
-}
-
-/// Walks a DAG and hands every item to `item`. Blocks that come next are announced, and those that are at hand are
-/// read on all cores before they are asked for: 32 at most.
-///
-/// # Errors
-/// As [`DriveError`], or what `item` returns.
-pub fn walk<W: Walk, E: From<DriveError<GetBlockError>>>(
-    mut walk: W,
-    blocks: &dyn BlockGetter,
-    mut item: impl FnMut(W::Item) -> Result<(), E>,
-) -> Result<(), E> {
-    let mut ahead: HashMap<Cid, Bytes> = HashMap::new();
-    loop {
-        match walk.step().map_err(DriveError::Walk)? {
-            Step::Item(found) => item(found)?,
-            Step::Done => return Ok(()),
-            Step::Need(cid) => {
-                if !ahead.contains_key(&cid) {
-                    // The old ones go before the new ones come.
-                    ahead.clear();
-                    let mut next = walk.upcoming(AHEAD);
-                    blocks.prefetch(&next);
-                    next.retain(|next| *next != cid);
-                    next.insert(0, cid);
-                    ahead.extend(blocks.at_hand(&next));
-                }
-                let block = match ahead.get(&cid) {
-                    Some(block) => block.clone(),
-                    None => blocks.get(&cid).map_err(|error| DriveError::Get(cid, error))?,
-                };
-                walk.feed(block).map_err(DriveError::Walk)?;
-            }
-        }
-    }
 }
 
 impl From<DriveError<GetBlockError>> for ExportError {

@@ -60,6 +60,7 @@ mod slots;
 mod stage;
 mod status;
 mod upload;
+mod walk;
 
 pub use add::{StoreError, Stored};
 pub use archive::{GzipLevel, Packing, pack};
@@ -77,3 +78,4 @@ pub use progress::{Progress, Reporter, Stage};
 pub use quote::{Quote, QuoteError, StoreOptions};
 pub use read::{ReadError, list, read, resolve};
 pub use status::{EndError, ObjectStatus, SlotHealth, SlotStatus};
+pub use walk::walk;

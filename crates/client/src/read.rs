@@ -8,7 +8,7 @@ use hpips_dag::{DirectoryReader, DriveError, Entry, FileReader, Resolved, Resolv
 use hpips_types::Cid;
 
 use crate::blocks::{BlockGetter, GetBlockError};
-use crate::export::walk;
+use crate::walk::walk;
 
 /// Why something could not be read.
 #[derive(Debug, thiserror::Error)]

@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use bytes::Bytes;
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_client::export::walk;
+use hpips_client::walk;
 use hpips_dag::{DirectoryReader, Entry, Kind, NodeInfo, decode_pb, inspect};
 
 use super::answer::{Found, escaped_url_path};

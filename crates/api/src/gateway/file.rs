@@ -4,7 +4,7 @@ use axum::http::{HeaderValue, header};
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
 use hpips_client::BlockGetter;
-use hpips_client::export::walk;
+use hpips_client::walk;
 use hpips_dag::{FileReader, NodeInfo, Walk};
 
 use super::answer::Found;

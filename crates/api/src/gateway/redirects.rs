@@ -250,9 +250,7 @@ fn page(target: &Address, status: u16, blocks: &Blocks) -> Result<Reply, ReadErr
     let blocks = blocks.clone();
     reply.payload = Payload::Stream {
         held_bytes: 1,
-        write: Box::new(move |sink| {
-            hpips_client::export::walk(hpips_dag::FileReader::new(cid, ..), &blocks, sink)
-        }),
+        write: Box::new(move |sink| hpips_client::walk(hpips_dag::FileReader::new(cid, ..), &blocks, sink)),
     };
     Ok(reply)
 }

@@ -4,7 +4,7 @@ use axum::extract;
 use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use cid::Cid;
-use hpips_client::export::walk;
+use hpips_client::walk;
 use hpips_client::{BlockGetter, GzipLevel, Packing, pack};
 use hpips_dag::{DirectoryReader, FileReader, Kind, inspect};
 use serde::Serialize;

@@ -21,14 +21,17 @@ use super::car::CarReader;
 use super::cid::cid_of;
 use super::error::RpcError;
 use super::ipld::{LinkView, codec_of};
+use super::multipart::Multipart;
 use super::refs;
 use super::resolve::{locate, value_at};
 use super::state::State;
 
 /// Blocks of a CAR are stored in batches of so many bytes: each costs a sync.
 const BATCH_BYTES: usize = 16 << 20;
-/// Blocks that are announced before they are needed.
-const AHEAD: usize = 32;
+/// Batches of a CAR that wait to be checked and stored while the next one is read.
+const BATCHES_AHEAD: usize = 1;
+/// Blocks of fewer bytes are sent in one piece with what stands before them.
+const COPIED_BYTES: usize = 4096;
 
 pub(super) async fn get(
     extract::State(state): extract::State<State>,
@@ -184,25 +187,29 @@ pub(super) async fn export(
     let place = locate(&state, &call, call.arg(0, "root")?).await?;
     answer::stream(&call, Form::Car, move |sink| {
         let root = place.whole()?;
-        let blocks = sink.guard(&*place.blocks);
-        let store = state.store();
         let mut walk = ScopeWalk::new(Some(root), Scope::All, refs::BLOCKS_MAX).past_unknown_codecs();
         // Not before the root is had: a root that is nowhere is an answer of its own.
         let mut head = Some(car::header(&[root]));
+        let mut send = |block: hpips_dag::Block| -> Result<(), RpcError> {
+            head.take().map_or(Ok(()), |head| sink.bytes(head))?;
+            if block.bytes.len() < COPIED_BYTES {
+                return sink.bytes(car::section(&block.cid, &block.bytes));
+            }
+            sink.bytes(car::section_head(&block.cid, block.bytes.len()))?;
+            sink.bytes(block.bytes)
+        };
+        if !local_only {
+            hpips_client::walk::<_, RpcError>(walk, &sink.guard(&*place.blocks), &mut send)?;
+            return head.map_or(Ok(()), |head| sink.bytes(head));
+        }
+        let store = state.store();
         loop {
             match walk.step()? {
-                Step::Need(cid) if local_only => match store.get(&cid)? {
+                Step::Need(cid) => match store.get(&cid)? {
                     Some(block) => walk.feed(block)?,
                     None => walk.skip(),
                 },
-                Step::Need(cid) => {
-                    blocks.prefetch(&walk.upcoming(AHEAD));
-                    walk.feed(blocks.get(&cid)?)?;
-                }
-                Step::Item(block) => {
-                    head.take().map_or(Ok(()), |head| sink.bytes(head))?;
-                    sink.bytes(car::section(&block.cid, &block.bytes))?;
-                }
+                Step::Item(block) => send(block)?,
                 Step::Done => break,
             }
         }
@@ -249,35 +256,31 @@ pub(super) async fn import(
         // Until the roots are pinned nobody collects what is stored here.
         let _hold = store.hold()?;
         let (mut roots, mut total) = (Vec::<cid::Cid>::new(), Stats::default());
-        while parts.next_part()?.is_some() {
-            let mut car = CarReader::new(&mut parts)?;
-            let (mut batch, mut batch_bytes) = (Vec::new(), 0);
-            while let Some((cid, block)) = car.next_block()? {
-                if block.len() > bytes_max {
-                    return Err(RpcError::new(format!(
-                        "import failed: block {cid} has {} bytes, {bytes_max} are accepted; pass --allow-big-block to override",
-                        block.len()
-                    )));
-                }
-                total.block_count += 1;
-                total.block_bytes_count += u64::try_from(block.len()).unwrap_or(u64::MAX);
-                batch_bytes += block.len();
-                batch.push((cid, block));
-                if batch_bytes >= BATCH_BYTES {
-                    batch_bytes = 0;
-                    store.put(std::mem::take(&mut batch))?;
-                }
-            }
-            store.put(batch)?;
-            roots.extend(car.roots().iter().copied().filter(|root| !roots.contains(root)).collect::<Vec<_>>());
-        }
+        // Blocks are checked and stored while the next ones are read.
+        std::thread::scope(|scope| {
+            let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<(cid::Cid, Bytes)>>(BATCHES_AHEAD);
+            let storing = &store;
+            let writer = scope.spawn(move || receiver.into_iter().try_for_each(|batch| storing.put(batch)));
+            let read = read_cars(&mut parts, bytes_max, &mut roots, &mut total, |batch| {
+                // The writer tells why it does not take any more.
+                sender.send(batch).is_ok() && sink.check().is_ok()
+            });
+            drop(sender);
+            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.map_err(RpcError::from).and(read)
+        })?;
+        sink.check()?;
         if pin_roots {
             let local = Local(store.clone());
             for root in &roots {
-                let whole = local.get(root).map_err(RpcError::from).and_then(|_| refs::visit(root, &local, |_, _| Ok(())));
+                let whole = local
+                    .get(root)
+                    .map_err(RpcError::from)
+                    .and_then(|_| refs::visit(root, &local, |_, _| Ok(())));
                 let pinned = whole.and_then(|()| Ok(store.pin(root, PinKind::Recursive, "")?));
                 if !silent {
-                    let pin_error_msg = pinned.as_ref().err().map_or_else(String::new, |error| error.message().to_owned());
+                    let pin_error_msg =
+                        pinned.as_ref().err().map_or_else(String::new, |error| error.message().to_owned());
                     sink.json(&Imported::Root(Root { cid: LinkView::text(form.text(root)), pin_error_msg }))?;
                 }
             }
@@ -285,4 +288,42 @@ pub(super) async fn import(
         if stats { sink.json(&Imported::Stats(total)) } else { Ok(()) }
     })
     .await
+}
+
+/// Reads CARs in batches until `take` refuses one.
+fn read_cars(
+    parts: &mut Multipart,
+    bytes_max: usize,
+    roots: &mut Vec<cid::Cid>,
+    total: &mut Stats,
+    mut take: impl FnMut(Vec<(cid::Cid, Bytes)>) -> bool,
+) -> Result<(), RpcError> {
+    while parts.next_part()?.is_some() {
+        let mut car = CarReader::new(&mut *parts)?;
+        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
+        while let Some((cid, block)) = car.next_block()? {
+            if block.len() > bytes_max {
+                return Err(RpcError::new(format!(
+                    "import failed: block {cid} has {} bytes, {bytes_max} are accepted; pass --allow-big-block to override",
+                    block.len()
+                )));
+            }
+            total.block_count += 1;
+            total.block_bytes_count += u64::try_from(block.len()).unwrap_or(u64::MAX);
+            batch_bytes += block.len();
+            batch.push((cid, block));
+            if batch_bytes >= BATCH_BYTES {
+                batch_bytes = 0;
+                if !take(std::mem::take(&mut batch)) {
+                    return Ok(());
+                }
+            }
+        }
+        if !take(batch) {
+            return Ok(());
+        }
+        let more: Vec<_> = car.roots().iter().copied().filter(|root| !roots.contains(root)).collect();
+        roots.extend(more);
+    }
+    Ok(())
 }

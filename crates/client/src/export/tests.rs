@@ -1,9 +1,10 @@
 //! Trees written to disk, well-meant and hostile ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::sync::Mutex;
 
+use bytes::Bytes;
 use hpips_dag::{DataType, DirectoryBuilder, FileBuilder, Mtime, Node, Profile, UnixFs, encode_pb};
 
 use super::*;

@@ -126,7 +126,7 @@ async fn everything_is_read_with_n_minus_k_holders_dead() {
     blocks.flush().unwrap();
     let local = crate::blocks::Local(holders.store.clone());
     let mut count = 0;
-    crate::export::walk::<_, crate::ReadError>(Tree::new(holders.root), &local, |_| {
+    crate::walk::walk::<_, crate::ReadError>(Tree::new(holders.root), &local, |_| {
         count += 1;
         Ok(())
     })
