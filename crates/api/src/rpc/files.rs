@@ -1,10 +1,13 @@
 //! `files/*`: the mutable files.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use hpips_client::FilesError;
 use hpips_client::files::{FilesEntry, FilesStat, FilesType, Parents, WriteOptions};
+use hpips_dag::Mtime;
 use hpips_types::content::HASHES;
 use serde::Serialize;
 
@@ -311,5 +314,39 @@ pub(super) async fn change_cid(
     let path = call.args().first().map_or("/", String::as_str).to_owned();
     let (cid_v0, hash) = choices(&call)?;
     answer::blocking(&call, move || Ok(state.files().chcid(&path, cid_v0, hash)?)).await?;
+    Ok(answer::nothing())
+}
+
+pub(super) async fn change_mode(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
+    call.at_most(2)?;
+    let (text, path) = (call.arg(0, "mode")?.to_owned(), call.arg(1, "path")?.to_owned());
+    let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
+    let mode =
+        mode.ok_or_else(|| RpcError::client(format!("{text:?} is no mode: write it in octal, as 0644")))?;
+    answer::blocking(&call, move || Ok(state.files().set_mode(&path, mode)?)).await?;
+    Ok(answer::nothing())
+}
+
+pub(super) async fn touch(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
+    call.at_most(1)?;
+    let path = call.arg(0, "path")?.to_owned();
+    let nanoseconds = call.number::<u32>(&["mtime-nsecs"])?;
+    if nanoseconds.is_some_and(|nanoseconds| nanoseconds > 999_999_999) {
+        return Err(RpcError::client("mtime-nsecs is below 1000000000"));
+    }
+    let mtime = match call.number::<i64>(&["mtime"])? {
+        Some(seconds) => Mtime { seconds, nanoseconds: nanoseconds.unwrap_or(0) },
+        None => {
+            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+            Mtime { seconds: i64::try_from(now.as_secs()).unwrap_or(0), nanoseconds: now.subsec_nanos() }
+        }
+    };
+    answer::blocking(&call, move || Ok(state.files().set_mtime(&path, mtime)?)).await?;
     Ok(answer::nothing())
 }

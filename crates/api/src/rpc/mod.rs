@@ -74,6 +74,8 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("dag/stat", post(dag::stat)),
         ("file/ls", post(content::list)),
         ("files/chcid", post(files::change_cid)),
+        ("files/chmod", post(files::change_mode)),
+        ("files/touch", post(files::touch)),
         ("files/cp", post(files::copy)),
         ("files/flush", post(files::flush)),
         ("files/ls", post(files::list)),

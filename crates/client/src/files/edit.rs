@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use hpips_dag::{DirectoryBuilder, Kind, Metadata, Node, Profile};
+use hpips_dag::{DirectoryBuilder, Kind, Metadata, Mtime, Node, Profile, edit_directory, with_metadata};
 use hpips_types::Cid;
+use hpips_types::content::RAW;
 
 use super::path::{segments, shown};
 use super::view::shape;
@@ -187,32 +188,91 @@ impl Files {
         parents: Parents,
     ) -> Result<Cid, FilesError> {
         let (name, above) = steps.split_last().ok_or(FilesError::Root)?;
-        let mut way = vec![self.open(root, &[])?];
+        // The directories on the way that are there.
+        let mut way = vec![*root];
         for (depth, step) in above.iter().enumerate() {
-            let last = &way[depth];
-            let here = &above[..=depth];
-            let open = match last.entries.get(step) {
-                Some(node) => self.open(&node.cid, here)?,
-                None if parents == Parents::Make => {
-                    Open { profile: last.profile, metadata: Metadata::default(), entries: BTreeMap::new() }
+            match self.find(&way[depth], std::slice::from_ref(step)) {
+                Ok(cid) => way.push(cid),
+                Err(FilesError::NotFound { .. }) if parents == Parents::Make => break,
+                Err(FilesError::NotFound { .. }) => {
+                    return Err(FilesError::NotFound { path: shown(&above[..=depth]) });
                 }
-                None => return Err(FilesError::NotFound { path: shown(here) }),
-            };
-            way.push(open);
+                Err(error) => return Err(error),
+            }
         }
         let mut change = (name, change);
-        for (depth, mut open) in way.into_iter().enumerate().rev() {
-            match change.1 {
-                Change::Set(node) => open.entries.insert(change.0.clone(), node),
-                Change::Remove => open.entries.remove(change.0),
-            };
-            let node = self.close(open)?;
+        for step in above[way.len() - 1..].iter().rev() {
+            let mut builder = DirectoryBuilder::new(self.profile_of(&way[way.len() - 1])?);
+            if let Change::Set(node) = change.1 {
+                builder.add(change.0, node)?;
+            }
+            let mut out = Vec::new();
+            let node = builder.finish(&mut out)?;
+            self.put(out)?;
+            change = (step, Change::Set(node));
+        }
+        for (depth, cid) in way.iter().enumerate().rev() {
+            let here = &above[..depth];
+            if self.look(cid, &shown(here))?.1.kind != Kind::Directory {
+                return Err(FilesError::NotADirectory { path: shown(here) });
+            }
+            let node = self.edit(cid, change.0, change.1)?;
             if depth == 0 {
                 return Ok(node.cid);
             }
             change = (&above[depth - 1], Change::Set(node));
         }
         Ok(*root)
+    }
+
+    /// Changes one entry of a directory.
+    fn edit(&self, cid: &Cid, name: &str, change: Change) -> Result<Node, FilesError> {
+        let node = match change {
+            Change::Set(node) => Some(node),
+            Change::Remove => None,
+        };
+        let blocks = self.blocks.as_ref();
+        let mut out = Vec::new();
+        let mut get = |cid: &Cid| blocks.get(cid);
+        let node = edit_directory(&self.profile_of(cid)?, cid, name, node, &mut get, &mut out)?;
+        self.put(out)?;
+        Ok(node)
+    }
+
+    /// Sets the permission bits of a file or directory.
+    ///
+    /// # Errors
+    /// [`FilesError`] by variant.
+    pub fn set_mode(&self, path: &str, mode: u32) -> Result<(), FilesError> {
+        self.annotate(path, |metadata| metadata.mode = Some(mode & 0o7777))
+    }
+
+    /// Sets the modification time of a file or directory.
+    ///
+    /// # Errors
+    /// [`FilesError`] by variant.
+    pub fn set_mtime(&self, path: &str, mtime: Mtime) -> Result<(), FilesError> {
+        self.annotate(path, |metadata| metadata.mtime = Some(mtime))
+    }
+
+    fn annotate(&self, path: &str, change: impl FnOnce(&mut Metadata)) -> Result<(), FilesError> {
+        let steps = segments(path)?;
+        let _turn = self.turn();
+        let root = self.root()?;
+        let _hold = self.lease(&root)?;
+        let cid = self.find(&root, &steps)?;
+        let (block, info) = self.look(&cid, path)?;
+        let mut metadata = Metadata { mode: info.mode, mtime: info.mtime };
+        change(&mut metadata);
+        // A raw block says nothing of how files are made here, as with Kubo.
+        let profile = if cid.codec() == RAW { self.profile } else { self.profile_of(&cid)? };
+        let (block, node) = with_metadata(&profile, &cid, &block, metadata)
+            .map_err(|source| FilesError::Decode { path: path.to_owned(), source })?;
+        self.put(vec![block])?;
+        if steps.is_empty() {
+            return Ok(self.store.set_files_root(&node.cid)?);
+        }
+        self.apply(&root, &steps, Change::Set(node), Parents::Require)
     }
 
     /// Reads a directory.

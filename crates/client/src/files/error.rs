@@ -2,7 +2,7 @@
 
 use std::io;
 
-use hpips_dag::{DecodeError, DirectoryError, ProfileError};
+use hpips_dag::{DecodeError, DirectoryError, EditError, ProfileError};
 use hpips_store::WriteError;
 
 use crate::blocks::GetBlockError;
@@ -97,4 +97,13 @@ pub enum FilesError {
     /// The store failed.
     #[error("cannot store the change")]
     Write(#[from] WriteError),
+}
+
+impl From<EditError<GetBlockError>> for FilesError {
+    fn from(error: EditError<GetBlockError>) -> Self {
+        match error {
+            EditError::Read(error) => ReadError::from(error).into(),
+            EditError::Build(error) => error.into(),
+        }
+    }
 }

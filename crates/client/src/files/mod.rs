@@ -3,8 +3,8 @@
 //! A change stores the new blocks, then sets the root: a process that dies in between loses the change and nothing
 //! else. Changes take turns. Everything here blocks.
 //!
-//! A directory that changes is listed and built again, so that its CID depends on its entries alone, as with Kubo,
-//! also where it grows into a HAMT or shrinks out of one. The cost is a read of all its blocks a change. A file that
+//! The CID of a directory depends on its entries alone, as with Kubo, also where it grows into a HAMT or shrinks out of one.
+//! Of a HAMT only the shards on the way to the entry are read and made. A file that
 //! is written to is built again from its old bytes and the new ones: its CID depends on its bytes alone. Kubo cuts
 //! anew wherever its write buffer of 2 MiB was flushed, so that its CIDs of longer files differ from run to run; those
 //! of shorter files that are written at once are the same here.

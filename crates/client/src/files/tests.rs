@@ -143,3 +143,59 @@ fn the_root_outlives_the_process() {
     assert_eq!(files.flush("/").unwrap(), before);
     assert_eq!(content(&files, "/kept", 0, None), b"hello");
 }
+
+#[test]
+fn modes_and_times_are_set_and_kept() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(&folder);
+    let cid = |path: &str| files.flush(path).unwrap().to_string();
+    files.write("/a", &CREATE, &mut &b"hello"[..]).unwrap();
+    files.set_mode("/a", 0o640).unwrap();
+    assert_eq!(cid("/a"), "Qmf3fDnWYobak9GVqgPP6e3mxfmriJzbcsBTKdJfunDHpf");
+    let mtime = |seconds, nanoseconds| hpips_dag::Mtime { seconds, nanoseconds };
+    files.set_mtime("/a", mtime(5, 6)).unwrap();
+    assert_eq!(cid("/a"), "QmPadMRGsUbNSTSAVFkXgadR4knpQ8629sKsEEVReDLrWE");
+    files.mkdir("/d", Parents::Require, None, None).unwrap();
+    files.set_mode("/d", 0o750).unwrap();
+    assert_eq!(cid("/d"), "QmYSLBAKT3vRqyVgkyVbsekSig9h9jji6ZhdHiYZxqCTgQ");
+    let raw = WriteOptions { raw_leaves: Some(true), ..CREATE };
+    files.write("/r", &raw, &mut &b"hello"[..]).unwrap();
+    files.set_mode("/r", 0o600).unwrap();
+    assert_eq!(cid("/r"), "QmY4RtjMMYm44QZizCn1wJr2oySXJJdmsoZfQGJQH8WyfV");
+    files.set_mtime("/", mtime(7, 0)).unwrap();
+    assert_eq!(cid("/"), "QmQMyreYPBRKVnT6W3hi2PiZ7e5pzqJuHDatJFWi2ytsy6");
+    files.set_mode("/", 0o644).unwrap();
+    assert_eq!(cid("/"), "QmeLsBsKf3bpWipeQW4ZC9Wp3Pcurp14VxMh54CGw9KfqM");
+    files.write("/a", &CREATE, &mut &b"hello"[..]).unwrap();
+    assert_eq!(cid("/a"), "QmPadMRGsUbNSTSAVFkXgadR4knpQ8629sKsEEVReDLrWE", "a write keeps both");
+    let stat = files.stat("/").unwrap();
+    assert_eq!((stat.mode, stat.mtime), (Some(0o644), Some(mtime(7, 0))), "and so do changes below");
+    assert!(matches!(files.set_mode("/none", 0o644), Err(FilesError::NotFound { .. })));
+}
+
+#[test]
+fn large_directories_change_as_if_built_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(folder.path(), hpips_store::Config::default()).unwrap();
+    let profile = Profile::unixfs_v1_2025().with_directory_links(8).with_hamt_fanout(8).unwrap();
+    let files = Files::new(store.clone(), Arc::new(Local(store)), profile);
+    let name = |number: u32| format!("/one/two/file {number}");
+    let mut expected = DirectoryBuilder::new(profile);
+    let options = WriteOptions { parents: Parents::Make, ..CREATE };
+    for number in 0..60 {
+        let cid = files.write(&name(number), &options, &mut &b"x"[..]).unwrap();
+        if number >= 30 {
+            let node = hpips_dag::Node {
+                cid,
+                tsize: files.stat(&name(number)).unwrap().cumulative_size,
+                file_bytes: 1,
+            };
+            expected.add(&format!("file {number}"), node).unwrap();
+        }
+    }
+    for number in 0..30 {
+        files.rm(&name(number), false).unwrap();
+    }
+    let expected = expected.finish(&mut Vec::new()).unwrap().cid;
+    assert_eq!(files.flush("/one/two").unwrap(), expected);
+}

@@ -3,7 +3,7 @@
 use std::io::{self, Read};
 
 use bytes::Bytes;
-use hpips_dag::{Block, FileBuilder, Kind, Layout, Node, Profile};
+use hpips_dag::{Block, FileBuilder, Kind, Layout, Metadata, Node, Profile};
 use hpips_types::Cid;
 use hpips_types::content::RAW;
 
@@ -89,19 +89,20 @@ impl Files {
             Err(FilesError::NotFound { .. }) if options.create => None,
             Err(error) => return Err(error),
         };
-        let mut old_bytes = 0;
+        let (mut old_bytes, mut metadata) = (0, Metadata::default());
         if let Some(cid) = &old {
             let (_, info) = self.look(cid, path)?;
             if info.kind != Kind::File {
                 return Err(FilesError::NotAFile { path: path.to_owned() });
             }
+            metadata = Metadata { mode: info.mode, mtime: info.mtime };
             old_bytes = if options.truncate { 0 } else { info.file_bytes };
         }
         let gap = options.offset.saturating_sub(old_bytes);
         if gap > GAP_BYTES_MAX {
             return Err(FilesError::Gap { bytes: gap, max: GAP_BYTES_MAX });
         }
-        let mut draft = Draft::new(self, options.profile(self.profile)?);
+        let mut draft = Draft::new(self, options.profile(self.profile)?, metadata);
         let kept = old_bytes.min(options.offset);
         if let Some(old) = old.filter(|_| kept > 0) {
             draft.copy(old, 0..kept)?;
@@ -129,8 +130,9 @@ struct Draft<'a> {
 }
 
 impl<'a> Draft<'a> {
-    fn new(files: &'a Files, profile: Profile) -> Self {
-        Self { files, builder: FileBuilder::new(profile), out: Vec::new(), first: None, is_started: false }
+    fn new(files: &'a Files, profile: Profile, metadata: Metadata) -> Self {
+        let builder = FileBuilder::new(profile).with(metadata);
+        Self { files, builder, out: Vec::new(), first: None, is_started: false }
     }
 
     fn push(&mut self, piece: &[u8]) -> Result<(), FilesError> {
