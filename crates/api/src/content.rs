@@ -107,7 +107,10 @@ pub enum ContentError {
 impl ContentError {
     /// Whether something is simply not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Drive(DriveError::Get(_, GetBlockError::NotFound { .. })))
+        let absent = |error: &GetBlockError| {
+            matches!(error, GetBlockError::NotFound { .. } | GetBlockError::TooFewSlots { .. })
+        };
+        matches!(self, Self::Drive(DriveError::Get(_, error)) if absent(error))
     }
 
     /// Whether the question itself was wrong: a name that is not there, a file listed as a directory.

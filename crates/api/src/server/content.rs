@@ -10,8 +10,7 @@ use bytes::Bytes;
 use cid::Cid;
 use hpips_client::blocks::Local;
 use hpips_client::{
-    AddError, AddOptions, Added, BlockGetter, ExportError, GetBlockError, ImportError, ImportOptions,
-    Reporter, add_local, export,
+    AddOptions, Added, BlockGetter, ExportError, GetBlockError, ImportOptions, Reporter, add_local, export,
 };
 use hpips_dag::DepthFirst;
 use serde::Deserialize;
@@ -115,7 +114,9 @@ pub(super) async fn get(
 fn export_error(error: ExportError) -> ApiError {
     let code = match &error {
         ExportError::Exists(_) => ErrorCode::BadRequest,
-        ExportError::Get { source: GetBlockError::NotFound { .. }, .. } => ErrorCode::NotFound,
+        ExportError::Get { source: GetBlockError::NotFound { .. } | GetBlockError::TooFewSlots { .. } } => {
+            ErrorCode::NotFound
+        }
         _ => ErrorCode::Failed,
     };
     ApiError::new(code, chain_text(&error))
@@ -128,19 +129,17 @@ pub(super) async fn add(
     if !request.path.is_absolute() {
         return Err(ApiError::bad_request("the path must be given as an absolute path"));
     }
+    let configured = parts.settings.get("Import.Profile").map_err(|error| ApiError::failed(&error))?;
     let options = ImportOptions {
-        profile: request.profile.resolve()?,
+        profile: request.profile.resolve(configured.as_str().unwrap_or_default())?,
         hidden: request.hidden,
         ..ImportOptions::default()
     };
     let store = parts.store;
     blocking(move || {
         let options = AddOptions { import: options, ..AddOptions::default() };
-        let added =
-            add_local(&store, &request.path, &options, &Reporter::none()).map_err(|error| match error {
-                AddError::Import(ImportError::Sink(_)) | AddError::Pin(_) => ApiError::failed(&error),
-                error => ApiError::bad_request(chain_text(&error)),
-            })?;
+        let added = add_local(&store, &request.path, &options, &Reporter::none())
+            .map_err(|error| ApiError::failed(&error))?;
         let view = |Added { cid, name, bytes, dag_bytes }| AddedView {
             cid: cid.to_string(),
             name,
