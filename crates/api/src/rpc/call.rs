@@ -11,6 +11,7 @@ use axum::http::header;
 use super::base::CidForm;
 use super::error::RpcError;
 use super::multipart::Multipart;
+use crate::server::Owner;
 
 /// Arguments and options in one request at most.
 const PAIRS_MAX: usize = 100_000;
@@ -24,6 +25,8 @@ pub(crate) struct Call {
     body: Mutex<Body>,
     /// Whether the caller reads what comes after the body.
     pub(super) takes_trailers: bool,
+    /// Whether the caller showed that it may read the repo.
+    is_owner: bool,
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -46,6 +49,8 @@ impl<S: Send + Sync> FromRequest<S> for Call {
                 .and_then(|value| value.to_str().ok())
                 .is_some_and(|value| value.contains("trailers"))
                 || parts.extensions.get::<InProcess>().is_some(),
+            is_owner: parts.extensions.get::<InProcess>().is_some()
+                || parts.extensions.get::<Owner>().is_some(),
         };
         let query = parts.uri.query().unwrap_or_default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -88,6 +93,11 @@ impl Call {
             return Ok(());
         }
         Err(RpcError::client(format!("expected at most {count} argument(s), got {}", self.args.len())))
+    }
+
+    /// Refuses callers that may be anybody on this machine; `what` is what they may not do.
+    pub(crate) fn require_owner(&self, what: &str) -> Result<(), RpcError> {
+        if self.is_owner { Ok(()) } else { Err(RpcError::not_owner(what)) }
     }
 
     /// The last value of an option under any of its names.

@@ -17,6 +17,8 @@ use tokio::net::TcpListener;
 use crate::error::{ApiError, ErrorCode};
 use crate::view::Version;
 
+pub(crate) use guard::Owner;
+
 pub use feed::Feed;
 pub use parts::{Host, Network, Parts};
 
@@ -30,7 +32,9 @@ pub enum BindError {
     #[error("the api must listen on a loopback address, not on {0}")]
     Public(SocketAddr),
     /// Taken, or not allowed.
-    #[error("the api cannot listen on {address}: another port stands in config under api")]
+    #[error(
+        "the api cannot listen on {address}. Another address: hpips config Addresses.API /ip4/127.0.0.1/tcp/5002"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -64,7 +68,8 @@ impl Server {
     }
 
     /// Says whether callers of `/api/v0` must show the token as those of everything else must. Without it any program
-    /// of this machine may call, as with Kubo; web pages of other origins never may.
+    /// of this machine may call, as with Kubo, but for keys and the settings of this program; web pages of other
+    /// origins never may.
     #[must_use]
     pub fn with_rpc_token(self, is_required: bool) -> Self {
         Self { is_rpc_open: !is_required, ..self }

@@ -56,6 +56,8 @@ fn memory_bytes() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// Keeps connections from now on, with peers that may start later: how the nodes of a test network find each other.
+/// People and programs use `swarm/connect` of the RPC, which says how it went.
 pub(super) async fn connect(
     State(parts): State<Parts>,
     Json(request): Json<Connect>,
