@@ -24,7 +24,7 @@ writes man pages.
 | 5 | coins are missing, or nobody agreed to spend them; nothing was spent |
 | 10 | there is no repo |
 | 11 | another process owns the repo |
-| 130 | interrupted; safe to repeat |
+| 130 | interrupted; safe to repeat, but `wallet send` not before you looked as its message says |
 ";
 
 fn describe(command: &mut clap::Command, path: &str, out: &mut String) {
