@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 
 use hpips_ledger::Event;
-use hpips_store::{Pin, PinKind};
 use hpips_types::{DealId, Height, NetworkParams, TokenAmount, View};
 use serde::{Deserialize, Serialize};
 
+use crate::error::ApiError;
 pub use crate::profile::ProfileRequest;
 
 /// The program.
@@ -257,27 +257,6 @@ pub struct SlotInfo {
     pub provider: Option<String>,
 }
 
-/// A pin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinView {
-    /// The root.
-    pub cid: String,
-    /// `recursive` or `direct`.
-    pub kind: String,
-    /// A name for people; may be empty.
-    pub name: String,
-}
-
-impl From<&Pin> for PinView {
-    fn from(pin: &Pin) -> Self {
-        let kind = match pin.kind {
-            PinKind::Direct => "direct",
-            PinKind::Recursive => "recursive",
-        };
-        Self { cid: pin.cid.to_string(), kind: kind.into(), name: pin.name.clone() }
-    }
-}
-
 /// What to add to the local store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -303,6 +282,20 @@ pub struct AddAnswer {
     pub bytes: u64,
     /// One line each, entries before their folder.
     pub added: Vec<AddedView>,
+}
+
+/// What is said while something is added, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddLine {
+    /// So many bytes were read so far.
+    Bytes(u64),
+    /// Something was added; it is durable when all is done.
+    Added(AddedView),
+    /// All was added: nothing follows.
+    Done,
+    /// Not all was added: nothing follows.
+    Failed(ApiError),
 }
 
 /// One thing that was added.

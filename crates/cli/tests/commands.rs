@@ -335,3 +335,19 @@ fn the_configuration_decides_what_an_add_does() {
     let wrong = place.run(&["add", "-n", "--cid-version=0", "--hash=blake3", "block"]);
     assert_eq!(wrong.status.code(), Some(2));
 }
+
+#[test]
+fn arguments_come_as_lines_and_switches_take_values() {
+    let place = Place::new();
+    place.ok(&["add", "-r", "tree"]);
+    let lines = format!("{ROOT}/a.txt\n{ROOT}/sub/b.bin\n");
+    assert_eq!(text_of(&place.run_with(&["cat"], lines.as_bytes()), &["cat"]), "hello\nbb");
+    let resolved = text_of(&place.run_with(&["resolve"], ROOT.as_bytes()), &["resolve"]);
+    assert_eq!(resolved, format!("/ipfs/{ROOT}\n"));
+    // More than a query holds.
+    let many = format!("{ROOT}/a.txt\n").repeat(2_000);
+    assert_eq!(text_of(&place.run_with(&["cat"], many.as_bytes()), &["cat"]).len(), 12_000);
+    assert_eq!(place.run(&["cat"]).status.code(), Some(2));
+    let quiet = place.ok(&["pin", "ls", "--quiet=true", "--names=false", "--type", "recursive"]);
+    assert_eq!(quiet, format!("{ROOT}\n"));
+}

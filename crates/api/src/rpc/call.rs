@@ -1,12 +1,15 @@
 //! One request: arguments, options, body.
 
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use hpips_client::BlockGetter;
+use hpips_client::blocks::{Attended, Left};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::base::CidForm;
 use super::error::RpcError;
@@ -15,6 +18,13 @@ use crate::server::Owner;
 
 /// Arguments and options in one request at most.
 const PAIRS_MAX: usize = 100_000;
+/// Commands that work at once: each holds a thread, for a minute where it waits for a block that nobody has.
+const SLOTS: usize = 128;
+/// Bytes of arguments in a body at most.
+const LINES_BYTES_MAX: usize = 32 << 20;
+/// Commands whose body is content and never arguments.
+const UPLOADS: &[&str] =
+    &["add", "block/put", "config/replace", "dag/import", "dag/put", "files/write", "key/import"];
 
 /// A request, taken apart.
 pub(crate) struct Call {
@@ -27,6 +37,19 @@ pub(crate) struct Call {
     pub(super) takes_trailers: bool,
     /// Whether the caller showed that it may read the repo.
     is_owner: bool,
+    /// Tells the thread that works that its caller has left.
+    pub(super) left: Left,
+    slots: Option<Slots>,
+}
+
+/// How many commands may hold a thread at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots(Arc<Semaphore>);
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SLOTS)))
+    }
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -51,6 +74,8 @@ impl<S: Send + Sync> FromRequest<S> for Call {
                 || parts.extensions.get::<InProcess>().is_some(),
             is_owner: parts.extensions.get::<InProcess>().is_some()
                 || parts.extensions.get::<Owner>().is_some(),
+            left: Left::default(),
+            slots: parts.extensions.get::<Slots>().cloned(),
         };
         let query = parts.uri.query().unwrap_or_default();
         for (name, value) in form_urlencoded::parse(query.as_bytes()) {
@@ -63,6 +88,10 @@ impl<S: Send + Sync> FromRequest<S> for Call {
                 call.options.push((name.into_owned(), value.into_owned()));
             }
         }
+        let command = parts.uri.path().trim_start_matches(super::PREFIX).trim_start_matches('/');
+        if call.args.is_empty() && !UPLOADS.contains(&command) {
+            call.take_lines().await?;
+        }
         Ok(call)
     }
 }
@@ -72,6 +101,35 @@ impl<S: Send + Sync> FromRequest<S> for Call {
 pub(crate) struct InProcess;
 
 impl Call {
+    /// Arguments may come as lines of the body's first part, as with Kubo.
+    async fn take_lines(&mut self) -> Result<(), RpcError> {
+        let Ok(mut parts) = self.multipart("") else { return Ok(()) };
+        let lines = tokio::task::spawn_blocking(move || match parts.next_part()? {
+            Some(_) => parts.whole(LINES_BYTES_MAX),
+            None => Ok(bytes::Bytes::new()),
+        });
+        let lines = lines.await??;
+        let text = std::str::from_utf8(&lines).map_err(|_| RpcError::client("arguments are not UTF-8"))?;
+        self.args.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        if self.args.len() + self.options.len() > PAIRS_MAX {
+            return Err(RpcError::client(format!("more than {PAIRS_MAX} arguments in one request")));
+        }
+        Ok(())
+    }
+
+    /// The right to hold a thread until it is dropped.
+    pub(super) fn slot(&self) -> Result<Option<OwnedSemaphorePermit>, RpcError> {
+        let Some(Slots(slots)) = &self.slots else { return Ok(None) };
+        Arc::clone(slots).try_acquire_owned().map(Some).map_err(|_| {
+            RpcError::busy(format!("{SLOTS} commands are under way: try again when some of them are done"))
+        })
+    }
+
+    /// These blocks, for as long as the caller waits.
+    pub(crate) fn attended(&self, blocks: Arc<dyn BlockGetter>) -> Arc<dyn BlockGetter> {
+        Arc::new(Attended::new(blocks, self.left.clone()))
+    }
+
     /// All arguments.
     pub(crate) fn args(&self) -> &[String] {
         &self.args

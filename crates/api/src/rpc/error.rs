@@ -38,6 +38,11 @@ impl RpcError {
         Self { status: StatusCode::BAD_REQUEST, code: 1, message: message.into() }
     }
 
+    /// Too much is under way.
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: 0, message: message.into() }
+    }
+
     /// The caller did not show the token.
     pub(crate) fn not_owner(what: &str) -> Self {
         let message = format!(

@@ -164,7 +164,8 @@ fn finish(routes: Router) -> Router {
         .fold(routes, |routes, (name, command)| routes.route(&format!("/{name}"), command))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(axum::middleware::map_response(add_headers));
+        .layer(axum::middleware::map_response(add_headers))
+        .layer(axum::Extension(call::Slots::default()));
     Router::new().nest(PREFIX, routes)
 }
 

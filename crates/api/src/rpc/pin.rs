@@ -6,7 +6,7 @@ use axum::extract;
 use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
-use hpips_client::BlockGetter;
+use hpips_client::{BlockGetter, GetBlockError};
 use hpips_dag::is_leaf_codec;
 use hpips_store::{BadBlock, KeptBy, OldPin, Pin, PinKind, Store};
 use serde::Serialize;
@@ -145,11 +145,15 @@ struct Present<'a> {
 }
 
 impl BlockGetter for Present<'_> {
-    fn get(&self, cid: &Cid) -> Result<Bytes, hpips_client::GetBlockError> {
+    fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
+        self.get_while(cid, &|| true)
+    }
+
+    fn get_while(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<Bytes, GetBlockError> {
         if is_leaf_codec(cid) && self.store.has(cid).unwrap_or(false) {
             return Ok(Bytes::new());
         }
-        self.blocks.get(cid)
+        self.blocks.get_while(cid, is_wanted)
     }
 
     fn prefetch(&self, cids: &[Cid]) {

@@ -59,7 +59,7 @@ pub(crate) async fn locate(state: &State, call: &Call, text: &str) -> Result<Pla
     let path = IpfsPath::parse(text)?;
     let offline = call.is_offline()?;
     let blocks = answer::in_time(call, state.blocks(&path.root, offline)).await?;
-    Ok(Place { path, blocks })
+    Ok(Place { path, blocks: call.attended(blocks) })
 }
 
 /// Follows names through directories, and keys and indices through documents.

@@ -226,7 +226,7 @@ impl State {
             Some(online) if !call.is_offline()? => self.from_peers(online),
             _ => self.local(),
         };
-        Ok(self.files.reading(blocks))
+        Ok(self.files.reading(call.attended(blocks)))
     }
 
     /// Blocks from the store and from peers that are connected.

@@ -408,3 +408,14 @@ async fn who_may_call_is_changed_by_the_owner_only() {
         assert_ne!(node.call(command).await.status, StatusCode::FORBIDDEN, "{command}");
     }
 }
+
+#[tokio::test]
+async fn arguments_come_in_the_body_too() {
+    let node = Node::new();
+    let root = node.tree().await;
+    let lines = format!("{root}/a\n\n{root}/d/b\n");
+    assert_eq!(node.upload("cat", &[("", "", lines.as_bytes())]).await.text(), "hello\nx\n");
+    let removed = node.upload("pin/rm", &[("", "", root.as_bytes())]).await.value();
+    assert_eq!(removed["Pins"][0], root);
+    assert!(node.upload("cat", &[]).await.message().contains("is required"));
+}

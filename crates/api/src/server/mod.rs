@@ -1,5 +1,6 @@
 //! The HTTP server: loopback only, guarded, bounded.
 
+mod add;
 mod chain;
 mod content;
 mod feed;
@@ -110,14 +111,12 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/id", get(node::id))
         .route("/hpips/v0/status", get(node::status))
         .route("/hpips/v0/connect", post(node::connect))
-        .route("/hpips/v0/pins", get(node::pins))
         .route("/hpips/v0/mount", post(node::mount))
         .route("/hpips/v0/unmount", post(node::unmount))
         .route("/hpips/v0/shutdown", post(node::shutdown))
-        .route("/hpips/v0/add", post(content::add))
-        .route("/hpips/v0/cat", get(content::cat))
+        .route("/hpips/v0/add", post(add::add))
+        .route("/hpips/v0/add-lines", post(add::add_lines))
         .route("/hpips/v0/get", post(content::get))
-        .route("/hpips/v0/ls", get(content::ls))
         .route("/hpips/v0/forget", post(content::forget))
         .route("/hpips/v0/quote", post(objects::quote))
         .route("/hpips/v0/store", post(objects::store))

@@ -10,7 +10,7 @@ use hpips_net::identity::{account_of, split_peer};
 use super::chain::{account_info, pledge_info};
 use super::parts::Parts;
 use crate::error::{ApiError, ErrorCode};
-use crate::view::{Connect, Done, Identity, MountRequest, NetworkStatus, PinView, Status};
+use crate::view::{Connect, Done, Identity, MountRequest, NetworkStatus, Status};
 
 /// Addresses in one request at most.
 const ADDRESSES_MAX: usize = 1024;
@@ -73,10 +73,6 @@ pub(super) async fn connect(
         parts.net.keep(account, vec![address]).await;
     }
     Ok(Json(Done {}))
-}
-
-pub(super) async fn pins(State(parts): State<Parts>) -> Json<Vec<PinView>> {
-    Json(parts.store.pins().iter().map(PinView::from).collect())
 }
 
 pub(super) async fn mount(

@@ -9,9 +9,10 @@ mod lines;
 mod network;
 mod tree;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use hpips_api::{ApiClient, view};
+use hpips_api::{ApiClient, CallError, view};
 use hpips_client::Filter;
 use hpips_types::TokenAmount;
 use serde::Deserialize;
@@ -282,11 +283,26 @@ impl Add {
     ) -> anyhow::Result<()> {
         let request =
             view::AddRequest { path: absolute(path)?, profile: self.profile_request(), hidden: self.hidden };
-        let answer: view::AddAnswer = context.ask(node.post("/hpips/v0/add", &request, LONG))?;
-        for entry in answer.added {
-            lines.print(Line { name: entry.name, hash: entry.cid, size: entry.dag_bytes.to_string() })?;
+        if lines.wants_bar() {
+            lines.begin(None);
         }
-        Ok(())
+        // A closed pipe ends the printing, not the adding.
+        let mut closed = None;
+        context.ask(node.post_lines("/hpips/v0/add-lines", &request, |line| {
+            match line {
+                view::AddLine::Bytes(bytes) => lines.at(bytes),
+                view::AddLine::Added(view::AddedView { cid, name, dag_bytes, .. }) => {
+                    let printed = lines.print(Line { name, hash: cid, size: dag_bytes.to_string() });
+                    if let Err(error) = printed {
+                        closed.get_or_insert(error);
+                    }
+                }
+                view::AddLine::Done => return ControlFlow::Break(Ok(())),
+                view::AddLine::Failed(error) => return ControlFlow::Break(Err(CallError::from(error))),
+            }
+            ControlFlow::Continue(())
+        }))??;
+        closed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// What is left out.
