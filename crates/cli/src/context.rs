@@ -227,32 +227,8 @@ fn runtime() -> std::io::Result<Runtime> {
 
 /// A duration as Go and Kubo write it: numbers with units, `1h30m`, `2.5s`, `300ms`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, Stop> {
-    let wrong = || Stop::usage(format!("{text:?} is no time: write for example 30s, 5m or 1h30m"));
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, after) = rest.split_at(digits);
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let part = Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-        rest = after;
-    }
-    Ok(total)
+    hpips_api::rpc::parse_duration(text)
+        .ok_or_else(|| Stop::usage(format!("{text:?} is no time: write for example 30s, 5m or 1h30m")))
 }
 
 #[cfg(test)]

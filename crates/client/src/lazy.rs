@@ -1,7 +1,7 @@
 //! Blocks of a root whose holders are looked up at the first block that is not here: reading what is here dials nobody.
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -11,6 +11,7 @@ use tokio::runtime::Handle;
 use crate::blocks::{BlockGetter, GetBlockError, Local};
 use crate::client::Client;
 use crate::fetch::NetBlocks;
+use crate::object::ObjectError;
 
 /// How often it is looked whether anybody still waits while holders are dialed.
 const LOOK_UP: Duration = Duration::from_millis(250);
@@ -46,6 +47,16 @@ impl LazyBlocks {
         Local(self.client.local().clone())
     }
 
+    fn failed(&self, cid: &Cid, error: ObjectError) -> GetBlockError {
+        match error {
+            // Nobody who holds it answers: for a reader it is not there.
+            ObjectError::Missing { .. } => {
+                GetBlockError::NotFound { cid: *cid, peers: self.client.parts.net.connected().len().max(1) }
+            }
+            error => GetBlockError::Fetch { cid: *cid, source: Box::new(error) },
+        }
+    }
+
     fn open(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<NetBlocks, GetBlockError> {
         let mut opened = self.opened.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(blocks) = &*opened {
@@ -58,8 +69,7 @@ impl LazyBlocks {
         };
         let blocks = self.runtime.block_on(async {
             tokio::select! {
-                blocks = self.client.blocks(self.root) => blocks
-                    .map_err(|source| GetBlockError::Fetch { cid: *cid, source: Box::new(source) }),
+                blocks = self.client.blocks(self.root) => blocks.map_err(|error| self.failed(cid, error)),
                 () = left => Err(GetBlockError::Unwanted { cid: *cid }),
             }
         })?;
@@ -90,12 +100,5 @@ impl BlockGetter for LazyBlocks {
 
     fn at_hand(&self, cids: &[Cid]) -> Vec<(Cid, Bytes)> {
         self.local().at_hand(cids)
-    }
-}
-
-/// Shared, as commands and gateways pass blocks on.
-impl From<LazyBlocks> for Arc<dyn BlockGetter> {
-    fn from(blocks: LazyBlocks) -> Self {
-        Arc::new(blocks)
     }
 }

@@ -255,7 +255,7 @@ fn boundary(content_type: &str) -> Option<String> {
 }
 
 /// A duration as Go writes it: `1h30m`, `2.5s`, `300ms`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     if rest.is_empty() {

@@ -46,6 +46,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 
+pub use call::duration as parse_duration;
 pub use state::{Identity, KeyError, Keys, NamedKey, Online, Parts, Settings, SettingsError, State};
 
 /// Path of every command.

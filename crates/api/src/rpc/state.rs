@@ -14,7 +14,6 @@ use zeroize::Zeroizing;
 
 use super::call::Call;
 use super::error::RpcError;
-use crate::error::chain_text;
 use crate::server::{Host, Network};
 
 /// The node's own name.
@@ -223,7 +222,7 @@ impl State {
     /// The mutable files. What of them is not here comes from peers, unless the caller wants otherwise.
     pub(super) fn files(&self, call: &Call) -> Result<Files, RpcError> {
         let blocks = match self.parts.online.as_ref() {
-            Some(online) if !call.is_offline()? => self.from_peers(online),
+            Some(online) if !call.is_offline()? => self.peer_blocks(online),
             _ => self.local(),
         };
         Ok(self.files.reading(call.attended(blocks)))
@@ -233,7 +232,7 @@ impl State {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    fn from_peers(&self, online: &Online) -> Arc<dyn BlockGetter> {
+    fn peer_blocks(&self, online: &Online) -> Arc<dyn BlockGetter> {
         Arc::new(NetBlocks::new(&online.net, &self.parts.store, Vec::new(), FetchOptions::default()))
     }
 
@@ -255,14 +254,14 @@ impl State {
     }
 
     /// Blocks below a root, from the store and, unless the caller wants otherwise, from holders and peers.
-    pub(super) async fn blocks(&self, root: &Cid, offline: bool) -> Result<Arc<dyn BlockGetter>, RpcError> {
-        let Some(online) = self.parts.online.as_ref().filter(|_| !offline) else { return Ok(self.local()) };
-        Ok(match &online.network {
-            Some(network) => {
-                let blocks = network.client.blocks(*root).await;
-                Arc::new(blocks.map_err(|error| RpcError::new(chain_text(&error)))?)
-            }
-            None => self.from_peers(online),
-        })
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn blocks(&self, root: &Cid, offline: bool) -> Arc<dyn BlockGetter> {
+        match self.parts.online.as_ref().filter(|_| !offline) {
+            None => self.local(),
+            Some(Online { network: Some(network), .. }) => Arc::new(network.client.blocks_lazily(*root)),
+            Some(online) => self.peer_blocks(online),
+        }
     }
 }

@@ -283,7 +283,7 @@ fn what_forbids_its_removal_is_removed() {
     fs::create_dir_all(place.join("e/f")).unwrap();
     fs::write(place.join("e/f/x"), "x").unwrap();
     for name in ["e/f", "e", ""] {
-        fs::set_permissions(place.join(name), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(place.join(name), Permissions::from_mode(0o0)).unwrap();
     }
     remove(&place).unwrap();
     assert!(fs::symlink_metadata(&place).is_err());
