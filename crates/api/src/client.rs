@@ -1,5 +1,6 @@
 //! The other end of the API: what the command line, test networks and tests call.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::time::Duration;
 
@@ -116,29 +117,42 @@ impl ApiClient {
         within(limit, async { parse(self.send(Method::POST, path, body.into()).await?).await }).await
     }
 
-    /// Reads a body of any length, part by part, as it arrives.
+    /// Changes something that says how it goes, one JSON value a line; waits as long as it takes. What `take` returns
+    /// ends it: dropping the answer stops the node's work.
     ///
     /// # Errors
-    /// [`CallError`] by variant, or the sink's own error inside the result.
-    pub async fn stream<E>(
+    /// [`CallError`] by variant; [`CallError::Answer`] when the answer ends before `take` did.
+    pub async fn post_lines<B: Serialize, L: DeserializeOwned, T>(
         &self,
         path: &str,
-        mut sink: impl FnMut(&[u8]) -> Result<(), E>,
-    ) -> Result<Result<(), E>, CallError> {
-        let response = self.send(Method::GET, path, Bytes::new()).await?;
+        body: &B,
+        mut take: impl FnMut(L) -> ControlFlow<T>,
+    ) -> Result<T, CallError> {
+        let body = serde_json::to_vec(body).map_err(|error| CallError::Answer(error.into()))?;
+        let response = self.send(Method::POST, path, body.into()).await?;
         if !response.status().is_success() {
             return Err(refusal(response).await);
         }
         let mut body = response.into_body();
+        let mut begun = Vec::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| CallError::Answer(error.into()))?;
-            if let Some(data) = frame.data_ref()
-                && let Err(error) = sink(data)
-            {
-                return Ok(Err(error));
+            let Some(mut rest) = frame.data_ref().map(Bytes::as_ref) else { continue };
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                begun.extend_from_slice(&rest[..end]);
+                rest = &rest[end + 1..];
+                let line = serde_json::from_slice(&begun).map_err(|error| CallError::Answer(error.into()))?;
+                begun.clear();
+                if let ControlFlow::Break(done) = take(line) {
+                    return Ok(done);
+                }
+            }
+            begun.extend_from_slice(rest);
+            if begun.len() > ANSWER_BYTES_MAX {
+                return Err(CallError::Answer("a line of the answer is too long".into()));
             }
         }
-        Ok(Ok(()))
+        Err(CallError::Answer("the answer ends too early".into()))
     }
 
     async fn send(&self, method: Method, path: &str, body: Bytes) -> Result<Response<Incoming>, CallError> {

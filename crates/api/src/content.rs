@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use cid::Cid;
 use hpips_client::{BlockGetter, GetBlockError, walk};
-use hpips_dag::{DirectoryReader, DriveError, FileReader, Kind, NameError, Resolver, inspect, split_path};
-use serde::{Deserialize, Serialize};
+use hpips_dag::{DriveError, NameError, Resolver, split_path};
 
 /// `CID`, `CID/a/b` or `/ipfs/CID/a/b`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -59,55 +58,21 @@ impl ContentPath {
     }
 }
 
-/// What stands in a directory.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Listing {
-    /// Its entries, in its order; of a file that was listed its parts are not shown, so none.
-    pub entries: Vec<ListedEntry>,
-}
-
-/// One entry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct ListedEntry {
-    /// Its CID.
-    pub cid: String,
-    /// Its name.
-    pub name: String,
-    /// What it is.
-    pub kind: EntryKind,
-    /// Bytes of a file; 0 for everything else.
-    pub bytes: u64,
-}
-
-/// What an entry is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum EntryKind {
-    /// A file.
-    File,
-    /// A directory.
-    Directory,
-    /// A symbolic link.
-    Symlink,
-    /// No UnixFS.
-    Other,
-}
-
 /// Why content was not read.
 #[derive(Debug, thiserror::Error)]
 pub enum ContentError {
     /// A block is missing, or the DAG is not what was asked for.
     #[error(transparent)]
     Drive(#[from] DriveError<GetBlockError>),
-    /// The reader's end went away.
-    #[error("cannot write")]
-    Sink(#[source] std::io::Error),
 }
 
 impl ContentError {
     /// Whether something is simply not there.
     pub fn is_not_found(&self) -> bool {
-        matches!(self, Self::Drive(DriveError::Get(_, GetBlockError::NotFound { .. })))
+        let absent = |error: &GetBlockError| {
+            matches!(error, GetBlockError::NotFound { .. } | GetBlockError::TooFewSlots { .. })
+        };
+        matches!(self, Self::Drive(DriveError::Get(_, error)) if absent(error))
     }
 
     /// Whether the question itself was wrong: a name that is not there, a file listed as a directory.
@@ -127,49 +92,6 @@ pub fn resolve(path: &ContentPath, blocks: &dyn BlockGetter) -> Result<Cid, Cont
         Ok(())
     })?;
     Ok(found)
-}
-
-/// Lists a directory.
-///
-/// # Errors
-/// [`ContentError::Drive`].
-pub fn list(path: &ContentPath, blocks: &dyn BlockGetter) -> Result<Listing, ContentError> {
-    let cid = resolve(path, blocks)?;
-    let mut entries = Vec::new();
-    if kind_of(&cid, blocks)?.0 != EntryKind::Directory {
-        return Ok(Listing { entries });
-    }
-    walk::<_, ContentError>(DirectoryReader::new(cid), blocks, |entry| {
-        let (kind, bytes) = kind_of(&entry.cid, blocks)?;
-        entries.push(ListedEntry { cid: entry.cid.to_string(), name: entry.name, kind, bytes });
-        Ok(())
-    })?;
-    Ok(Listing { entries })
-}
-
-fn kind_of(cid: &Cid, blocks: &dyn BlockGetter) -> Result<(EntryKind, u64), ContentError> {
-    let block = blocks.get(cid).map_err(|error| DriveError::Get(*cid, error))?;
-    let Ok(info) = inspect(cid, &block) else { return Ok((EntryKind::Other, 0)) };
-    let kind = match info.kind {
-        Kind::File => EntryKind::File,
-        Kind::Directory => EntryKind::Directory,
-        Kind::Symlink => EntryKind::Symlink,
-        Kind::Other => EntryKind::Other,
-    };
-    Ok((kind, info.file_bytes))
-}
-
-/// Hands out a file's bytes in order.
-///
-/// # Errors
-/// [`ContentError`] by variant.
-pub fn cat(
-    path: &ContentPath,
-    blocks: &dyn BlockGetter,
-    sink: &mut dyn FnMut(bytes::Bytes) -> std::io::Result<()>,
-) -> Result<(), ContentError> {
-    let cid = resolve(path, blocks)?;
-    walk::<_, ContentError>(FileReader::new(cid, ..), blocks, |part| sink(part).map_err(ContentError::Sink))
 }
 
 #[cfg(test)]

@@ -2,13 +2,12 @@
 
 use std::path::PathBuf;
 
-use hpips_dag::Profile;
 use hpips_ledger::Event;
-use hpips_store::{Pin, PinKind};
 use hpips_types::{DealId, Height, NetworkParams, TokenAmount, View};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ApiError;
+pub use crate::profile::ProfileRequest;
 
 /// The program.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -258,65 +257,6 @@ pub struct SlotInfo {
     pub provider: Option<String>,
 }
 
-/// A pin.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PinView {
-    /// The root.
-    pub cid: String,
-    /// `recursive` or `direct`.
-    pub kind: String,
-    /// A name for people; may be empty.
-    pub name: String,
-}
-
-impl From<&Pin> for PinView {
-    fn from(pin: &Pin) -> Self {
-        let kind = match pin.kind {
-            PinKind::Direct => "direct",
-            PinKind::Recursive => "recursive",
-        };
-        Self { cid: pin.cid.to_string(), kind: kind.into(), name: pin.name.clone() }
-    }
-}
-
-/// What decides a CID, as flags say it.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct ProfileRequest {
-    /// Name of a profile.
-    pub name: Option<String>,
-    /// CID version; without a profile 0 and 1 mean what they mean to `ipfs add`.
-    pub cid_version: Option<u8>,
-    /// Whether leaves are raw blocks.
-    pub raw_leaves: Option<bool>,
-}
-
-impl ProfileRequest {
-    /// The profile meant.
-    ///
-    /// # Errors
-    /// [`ErrorCode::BadRequest`](crate::ErrorCode::BadRequest) for unknown names and versions.
-    pub fn resolve(&self) -> Result<Profile, ApiError> {
-        let profile = match (&self.name, self.cid_version) {
-            (Some(_), Some(_)) => {
-                return Err(ApiError::bad_request("a profile fixes the CID version: give one of both"));
-            }
-            (Some(name), None) => Profile::by_name(name).ok_or_else(|| {
-                ApiError::bad_request(format!("no profile {name:?}: unixfs-v1-2025 or unixfs-v0-2015"))
-            })?,
-            (None, Some(0)) => Profile::unixfs_v0_2015(),
-            (None, Some(1)) => Profile::cid_version_1(),
-            (None, Some(version)) => return Err(ApiError::bad_request(format!("no CID version {version}"))),
-            (None, None) => Profile::unixfs_v1_2025(),
-        };
-        Ok(match self.raw_leaves {
-            None => profile,
-            Some(true) => profile.with_raw_leaves(),
-            Some(false) => profile.with_wrapped_leaves(),
-        })
-    }
-}
-
 /// What to add to the local store.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -342,6 +282,20 @@ pub struct AddAnswer {
     pub bytes: u64,
     /// One line each, entries before their folder.
     pub added: Vec<AddedView>,
+}
+
+/// What is said while something is added, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AddLine {
+    /// So many bytes were read so far.
+    Bytes(u64),
+    /// Something was added; it is durable when all is done.
+    Added(AddedView),
+    /// All was added: nothing follows.
+    Done,
+    /// Not all was added: nothing follows.
+    Failed(ApiError),
 }
 
 /// One thing that was added.

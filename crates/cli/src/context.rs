@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use hpips_api::ApiClient;
+use hpips_api::{ApiClient, CallError, Endpoint};
 use hpips_node::{Repo, RepoError};
 use serde::de::DeserializeOwned;
 use tokio::runtime::Runtime;
@@ -85,6 +85,20 @@ impl Context {
         Repo::open(&self.repo_path()?)
     }
 
+    /// Whether there is a repo.
+    pub(crate) fn has_repo(&self) -> Result<bool, RepoError> {
+        match self.repo() {
+            Ok(_) => Ok(true),
+            Err(RepoError::Missing(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Whether nobody else may be asked.
+    pub(crate) fn is_offline(&self) -> bool {
+        self.global.offline
+    }
+
     /// Whether the results asked for are JSON by Kubo's `--enc`; `--json` alone has a meaning of its own in
     /// `config`.
     pub(crate) fn is_json_by_encoding(&self) -> bool {
@@ -96,9 +110,29 @@ impl Context {
         self.global.api.is_some()
     }
 
-    /// The node that must be running on the repo.
+    /// The node that must be running on the repo, for what no other program's API has.
     pub(crate) fn node(&self) -> anyhow::Result<ApiClient> {
-        Ok(ApiClient::of_repo(self.repo()?.path())?)
+        let node = ApiClient::of_repo(self.repo()?.path())?;
+        if let Some(api) = &self.global.api
+            && !is_same(&api_host(api)?, node.endpoint())
+        {
+            let text = format!(
+                "this command speaks to the node of the repo only, and that is not at {api}. Without --api, or with \
+                 another --repo-dir. Nothing was changed"
+            );
+            return Err(Stop::usage(text).into());
+        }
+        Ok(node)
+    }
+
+    /// Waits for what the running node answers: to its end, to Ctrl-C, or until `--timeout` is up.
+    pub(crate) fn ask<T>(&self, work: impl Future<Output = Result<T, CallError>>) -> anyhow::Result<T> {
+        self.block_on(async {
+            tokio::select! {
+                done = in_time(self.global.timeout, work) => Ok(done?),
+                _ = tokio::signal::ctrl_c() => Err(Stop::new(Exit::Interrupted, "interrupted").into()),
+            }
+        })
     }
 
     /// The node that may be running on the repo.
@@ -141,7 +175,11 @@ impl Context {
 
     fn rpc_elsewhere(&self) -> anyhow::Result<Option<Rpc>> {
         let Some(api) = &self.global.api else { return Ok(None) };
-        let way = Way::Node { host: api_host(api)?, token: None };
+        let host = api_host(api)?;
+        // The repo's own node may want the token that its owner has.
+        let own = self.repo_path().ok().and_then(|repo| ApiClient::of_repo(&repo).ok());
+        let token = own.map(|node| node.endpoint().clone()).filter(|own| is_same(&host, own));
+        let way = Way::Node { host, token: token.map(|own| own.token) };
         Ok(Some(Rpc::new(runtime()?, way, self.common())))
     }
 
@@ -160,6 +198,22 @@ impl Context {
     }
 }
 
+async fn in_time<T>(
+    limit: Option<Duration>,
+    work: impl Future<Output = Result<T, CallError>>,
+) -> Result<T, CallError> {
+    match limit {
+        Some(limit) => tokio::time::timeout(limit, work).await.unwrap_or(Err(CallError::Deadline(limit))),
+        None => work.await,
+    }
+}
+
+/// Whether `host:port` is where this endpoint listens.
+fn is_same(host: &str, endpoint: &Endpoint) -> bool {
+    let address = endpoint.address;
+    host == address.to_string() || host == format!("localhost:{}", address.port())
+}
+
 /// The node that runs on the repo of this folder, if one does and answers.
 fn running_on(repo: &Path) -> anyhow::Result<Option<ApiClient>> {
     let Ok(node) = ApiClient::of_repo(repo) else { return Ok(None) };
@@ -173,37 +227,26 @@ fn runtime() -> std::io::Result<Runtime> {
 
 /// A duration as Go and Kubo write it: numbers with units, `1h30m`, `2.5s`, `300ms`.
 pub(crate) fn parse_duration(text: &str) -> Result<Duration, Stop> {
-    let wrong = || Stop::usage(format!("{text:?} is no time: write for example 30s, 5m or 1h30m"));
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let (number, after) = rest.split_at(digits);
-        let end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, after) = after.split_at(end);
-        let scale = match unit {
-            "ns" => 1e-9,
-            "us" => 1e-6,
-            "ms" => 1e-3,
-            "s" => 1.0,
-            "m" => 60.0,
-            "h" => 3600.0,
-            _ => return Err(wrong()),
-        };
-        let number: f64 = number.parse().map_err(|_| wrong())?;
-        let part = Duration::try_from_secs_f64(number * scale).map_err(|_| wrong())?;
-        total = total.checked_add(part).ok_or_else(wrong)?;
-        rest = after;
-    }
-    Ok(total)
+    hpips_api::rpc::parse_duration(text)
+        .ok_or_else(|| Stop::usage(format!("{text:?} is no time: write for example 30s, 5m or 1h30m")))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_nodes_own_address_is_known_under_its_names() {
+        let endpoint = Endpoint { address: "127.0.0.1:5001".parse().unwrap(), token: String::new(), pid: 1 };
+        for (host, same) in [
+            ("127.0.0.1:5001", true),
+            ("localhost:5001", true),
+            ("127.0.0.1:5002", false),
+            ("[::1]:5001", false),
+        ] {
+            assert_eq!(is_same(host, &endpoint), same, "{host}");
+        }
+    }
 
     #[test]
     fn durations_as_kubo_writes_them() {

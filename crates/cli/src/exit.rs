@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use hpips_api::{CallError, ErrorCode};
+use hpips_client::{ExportError, GetBlockError};
 use hpips_node::{RepoError, RunError};
 use hpips_store::OpenError;
 
@@ -27,7 +28,7 @@ pub(crate) enum Exit {
     NoRepo = 10,
     /// Another process owns the repo.
     Locked = 11,
-    /// Interrupted; safe to repeat.
+    /// Interrupted; safe to repeat, but for what the message names.
     Interrupted = 130,
 }
 
@@ -55,32 +56,77 @@ impl Stop {
     }
 }
 
-/// The exit code of an error: the first cause that has an opinion decides.
+/// The exit code of an error: the first cause that has an opinion decides. It is the same whether a node answers or this
+/// process works itself.
 pub(crate) fn classify(error: &anyhow::Error) -> Exit {
-    for cause in error.chain() {
-        if let Some(stop) = cause.downcast_ref::<Stop>() {
-            return stop.exit;
-        }
-        if let Some(RepoError::Missing(_) | RepoError::NoPlace) = cause.downcast_ref() {
-            return Exit::NoRepo;
-        }
-        if let Some(OpenError::Locked { .. }) = cause.downcast_ref() {
-            return Exit::Locked;
-        }
-        if let Some(RunError::Store(OpenError::Locked { .. })) = cause.downcast_ref() {
-            return Exit::Locked;
-        }
-        if let Some(rpc) = cause.downcast_ref::<RpcError>() {
-            return rpc.exit();
-        }
-        if let Some(call) = cause.downcast_ref::<CallError>() {
-            return match call.code() {
-                Some(ErrorCode::NotFound | ErrorCode::Timeout) => Exit::NotFound,
-                Some(ErrorCode::Funds) => Exit::Funds,
-                Some(ErrorCode::BadRequest) => Exit::Usage,
-                _ => Exit::Failed,
-            };
-        }
+    error.chain().find_map(opinion).unwrap_or(Exit::Failed)
+}
+
+fn opinion(cause: &(dyn std::error::Error + 'static)) -> Option<Exit> {
+    if let Some(stop) = cause.downcast_ref::<Stop>() {
+        return Some(stop.exit);
     }
-    Exit::Failed
+    if let Some(rpc) = cause.downcast_ref::<RpcError>() {
+        return Some(rpc.exit());
+    }
+    if let Some(call) = cause.downcast_ref::<CallError>() {
+        return Some(of_call(call));
+    }
+    if let Some(export) = cause.downcast_ref::<ExportError>() {
+        return Some(of_export(export));
+    }
+    // A transparent error stands for its cause and hides it from the chain.
+    let repo = match cause.downcast_ref::<RunError>() {
+        Some(RunError::Repo(error)) => Some(error),
+        _ => cause.downcast_ref::<RepoError>(),
+    };
+    if let Some(RepoError::Missing(_) | RepoError::NoPlace) = repo {
+        return Some(Exit::NoRepo);
+    }
+    match cause.downcast_ref::<OpenError>() {
+        Some(OpenError::Locked { .. }) => Some(Exit::Locked),
+        _ => None,
+    }
+}
+
+fn of_call(error: &CallError) -> Exit {
+    match error.code() {
+        Some(ErrorCode::NotFound | ErrorCode::Timeout) => Exit::NotFound,
+        Some(ErrorCode::Funds) => Exit::Funds,
+        Some(ErrorCode::BadRequest) => Exit::Usage,
+        _ if matches!(error, CallError::Deadline(_)) => Exit::NotFound,
+        _ => Exit::Failed,
+    }
+}
+
+/// As the node answers it.
+fn of_export(error: &ExportError) -> Exit {
+    match error {
+        ExportError::Exists(_) => Exit::Usage,
+        ExportError::Get { source: GetBlockError::NotFound { .. } | GetBlockError::TooFewSlots { .. } } => {
+            Exit::NotFound
+        }
+        _ => Exit::Failed,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_exit_code_does_not_depend_on_who_worked() {
+        let call = |code| anyhow::Error::new(CallError::Refused(hpips_api::ApiError::new(code, "words")));
+        let here = |error: RunError| anyhow::Error::new(error).context("words");
+        let exists = anyhow::Error::new(ExportError::Exists("x".into()));
+        assert_eq!(classify(&exists), classify(&call(ErrorCode::BadRequest)));
+        assert_eq!(classify(&here(RunError::Repo(RepoError::NoPlace))), Exit::NoRepo);
+        let locked = OpenError::Locked { path: "x".into(), holder: "?".into() };
+        assert_eq!(classify(&here(RunError::Store(locked))), Exit::Locked);
+        assert_eq!(
+            classify(&anyhow::Error::new(CallError::Deadline(std::time::Duration::ZERO))),
+            Exit::NotFound
+        );
+        assert_eq!(classify(&call(ErrorCode::Funds)), Exit::Funds);
+    }
 }

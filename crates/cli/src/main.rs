@@ -2,6 +2,7 @@
 
 #![allow(rustdoc::invalid_html_tags, reason = "the help texts name their parts as Kubo does: <hash>")]
 
+mod arguments;
 mod commands;
 mod context;
 mod exit;
@@ -32,7 +33,7 @@ struct Arguments {
 }
 
 fn main() -> ExitCode {
-    let arguments = match Arguments::try_parse() {
+    let arguments = match arguments::parse(std::env::args_os()) {
         Ok(arguments) => arguments,
         // A group without a command: its help, and the code of a wrong command line.
         Err(help) if help.kind() == ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {

@@ -11,8 +11,9 @@ const INTRODUCTION: &str = "\
 What `hpips help` says, command by command. Commands that Kubo also has take its arguments and options, and print what
 `ipfs` prints. Every command takes `--json` (`--enc=json` is the same but in `config`): the result on standard output
 is then JSON, one value a line, with the field names of Kubo's RPC where Kubo has the command. Messages and progress
-go to standard error. A reader that goes away early is fine. `hpips completion` prints completions for shells and
-writes man pages.
+go to standard error. A reader that goes away early is fine. Switches take `=true` and `=false`. `cat`, `get`, `ls`, `refs`,
+`resolve`, `block get|rm|stat`, `dag get|stat` and `pin add|rm` read their arguments from standard input, one a line, when
+none are given and it is no terminal. `hpips completion` prints completions for shells and writes man pages.
 
 | exit code | meaning |
 |---|---|
@@ -24,7 +25,7 @@ writes man pages.
 | 5 | coins are missing, or nobody agreed to spend them; nothing was spent |
 | 10 | there is no repo |
 | 11 | another process owns the repo |
-| 130 | interrupted; safe to repeat |
+| 130 | interrupted; safe to repeat, but `wallet send` not before you looked as its message says |
 ";
 
 fn describe(command: &mut clap::Command, path: &str, out: &mut String) {

@@ -299,3 +299,55 @@ fn shells_and_man_are_served() {
     let page = fs::read_to_string(place.folder.path().join("man/hpips-pin-add.1")).unwrap();
     assert!(page.contains("hpips pin add") || page.contains("hpips\\-pin\\-add"), "{page}");
 }
+
+#[test]
+fn an_api_elsewhere_is_never_taken_for_the_node_of_the_repo() {
+    let place = Place::new();
+    let endpoint = r#"{"address":"127.0.0.1:1","token":"t","pid":1}"#;
+    fs::write(place.repo().join("api"), endpoint).unwrap();
+    for args in [&["status"][..], &["wallet", "send", "x", "1"], &["pledge", "1MB"], &["deals"], &["unmount"]]
+    {
+        let output = place.run(&[args, &["--api", "/ip4/127.0.0.1/tcp/2"]].concat());
+        assert_eq!(output.status.code(), Some(2), "{args:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("--api"), "{args:?}");
+    }
+}
+
+#[test]
+fn a_daemon_is_not_offline_and_says_when_the_repo_is_in_use() {
+    let place = Place::new();
+    assert_eq!(place.run(&["daemon", "--offline"]).status.code(), Some(2));
+    let _store =
+        hpips_store::Store::open(place.repo().join("blocks"), hpips_store::Config::default()).unwrap();
+    let output = place.run(&["daemon", "--migrate", "--init"]);
+    assert_eq!(output.status.code(), Some(11));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("in use by process"));
+}
+
+#[test]
+fn the_configuration_decides_what_an_add_does() {
+    let place = Place::new();
+    place.ok(&["config", "Import.Profile", "unixfs-v0-2015"]);
+    assert!(place.ok(&["add", "-Q", "block"]).starts_with("Qm"));
+    place.ok(&["config", "Datastore.StorageMax", "1B"]);
+    let refused = place.run(&["add", "-Q", "--profile", "unixfs-v1-2025", "tree/sub/deep/c", "folder"]);
+    assert!(!refused.status.success(), "{}", String::from_utf8_lossy(&refused.stdout));
+    let wrong = place.run(&["add", "-n", "--cid-version=0", "--hash=blake3", "block"]);
+    assert_eq!(wrong.status.code(), Some(2));
+}
+
+#[test]
+fn arguments_come_as_lines_and_switches_take_values() {
+    let place = Place::new();
+    place.ok(&["add", "-r", "tree"]);
+    let lines = format!("{ROOT}/a.txt\n{ROOT}/sub/b.bin\n");
+    assert_eq!(text_of(&place.run_with(&["cat"], lines.as_bytes()), &["cat"]), "hello\nbb");
+    let resolved = text_of(&place.run_with(&["resolve"], ROOT.as_bytes()), &["resolve"]);
+    assert_eq!(resolved, format!("/ipfs/{ROOT}\n"));
+    // More than a query holds.
+    let many = format!("{ROOT}/a.txt\n").repeat(2_000);
+    assert_eq!(text_of(&place.run_with(&["cat"], many.as_bytes()), &["cat"]).len(), 12_000);
+    assert_eq!(place.run(&["cat"]).status.code(), Some(2));
+    let quiet = place.ok(&["pin", "ls", "--quiet=true", "--names=false", "--type", "recursive"]);
+    assert_eq!(quiet, format!("{ROOT}\n"));
+}

@@ -1,5 +1,8 @@
 //! Where blocks come from, for whoever reads a DAG.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use bytes::Bytes;
 use cid::Cid;
 use hpips_bitswap::BlockSource;
@@ -28,6 +31,12 @@ pub enum GetBlockError {
         /// Slots that restore it.
         needed: u16,
     },
+    /// Nobody waits for it any more.
+    #[error("nobody waits for {cid} any more")]
+    Unwanted {
+        /// The block.
+        cid: Cid,
+    },
     /// The local store failed.
     #[error("cannot read {cid} from the store")]
     Store {
@@ -48,6 +57,61 @@ pub enum GetBlockError {
     },
 }
 
+/// Tells whoever reads blocks that nobody waits for them any more. Clones share it.
+#[derive(Clone, Debug, Default)]
+pub struct Left(Arc<AtomicBool>);
+
+impl Left {
+    /// From now on nobody waits.
+    pub fn set(&self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether nobody waits.
+    pub fn is_set(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Blocks for somebody who may leave.
+#[derive(Clone)]
+pub struct Attended {
+    blocks: Arc<dyn BlockGetter>,
+    left: Left,
+}
+
+impl std::fmt::Debug for Attended {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Attended").field("left", &self.left).finish_non_exhaustive()
+    }
+}
+
+impl Attended {
+    /// These blocks, until `left` is set.
+    pub fn new(blocks: Arc<dyn BlockGetter>, left: Left) -> Self {
+        Self { blocks, left }
+    }
+}
+
+impl BlockGetter for Attended {
+    fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
+        self.get_while(cid, &|| true)
+    }
+
+    fn get_while(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<Bytes, GetBlockError> {
+        self.blocks.get_while(cid, &|| is_wanted() && !self.left.is_set())
+    }
+
+    fn prefetch(&self, cids: &[Cid]) {
+        self.blocks.prefetch(cids);
+    }
+
+    fn at_hand(&self, cids: &[Cid]) -> Vec<(Cid, Bytes)> {
+        // The get that follows tells why.
+        if self.left.is_set() { Vec::new() } else { self.blocks.at_hand(cids) }
+    }
+}
+
 /// Gives blocks by CID, verified, from wherever it knows; may block for long.
 pub trait BlockGetter: Send + Sync {
     /// The block of a CID.
@@ -55,6 +119,14 @@ pub trait BlockGetter: Send + Sync {
     /// # Errors
     /// [`GetBlockError`] by variant.
     fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError>;
+
+    /// The same, for as long as it is wanted: whoever waits for others asks now and then.
+    ///
+    /// # Errors
+    /// [`GetBlockError`] by variant.
+    fn get_while(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<Bytes, GetBlockError> {
+        if is_wanted() { self.get(cid) } else { Err(GetBlockError::Unwanted { cid: *cid }) }
+    }
 
     /// Says which blocks will be asked for soon. A hint that may be ignored.
     fn prefetch(&self, _cids: &[Cid]) {}
@@ -87,5 +159,26 @@ impl<S: BlockSource> BlockGetter for Local<S> {
             [cid] => read(cid).into_iter().collect(),
             cids => cids.par_iter().filter_map(read).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn nothing_is_read_for_those_who_left() {
+        struct Never;
+        impl BlockGetter for Never {
+            fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
+                Err(GetBlockError::NotFound { cid: *cid, peers: 7 })
+            }
+        }
+        let left = Left::default();
+        let blocks = Attended::new(Arc::new(Never), left.clone());
+        let cid = hpips_types::content::cid_v1(hpips_types::content::RAW, b"x");
+        assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: 7, .. })));
+        left.set();
+        assert!(matches!(blocks.get(&cid), Err(GetBlockError::Unwanted { .. })));
     }
 }

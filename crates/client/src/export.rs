@@ -1,6 +1,7 @@
 //! DAGs back to files on disk, never outside the target.
 
 use std::fs::{self, File, FileTimes, Permissions};
+use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -74,30 +75,59 @@ pub fn export(
     if fs::symlink_metadata(target).is_ok() {
         return Err(ExportError::Exists(target.to_path_buf()));
     }
-    let name = target.file_name().unwrap_or_default().to_string_lossy();
-    let partial = target.with_file_name(format!(".{name}.{}.partial", std::process::id()));
-    let result = write_tree(root, blocks, &partial, progress).and_then(|report| {
-        let moved = fs::rename(&partial, target);
-        moved.map_err(|source| ExportError::Write { path: target.to_path_buf(), source })?;
+    // Of its own length, whatever the target's: names have at most 255 bytes.
+    let partial = target.with_file_name(format!(".hpips-{:016x}.partial", random()));
+    let mut writer =
+        Writer { target: &partial, begun: false, file: None, directories: Vec::new(), files: 0, bytes: 0 };
+    let result = writer.write(root, blocks, progress).and_then(|report| {
+        move_new(&partial, target)?;
         Ok(report)
     });
-    if result.is_err() {
+    if result.is_err() && writer.begun {
         // Best effort: the error that counts is the one above.
-        let _ = fs::remove_dir_all(&partial).or_else(|_| fs::remove_file(&partial));
+        let _ = remove(&partial);
     }
     result
 }
 
-fn write_tree(
-    root: Cid,
-    blocks: &dyn BlockGetter,
-    target: &Path,
-    progress: &mut dyn FnMut(u64),
-) -> Result<ExportReport, ExportError> {
-    let mut writer = Writer { target, file: None, directories: Vec::new(), files: 0, bytes: 0 };
-    walk(Tree::new(root), blocks, |event| writer.take(event, progress))?;
-    writer.leave(None)?;
-    Ok(ExportReport { files: writer.files, bytes: ByteCount::new(writer.bytes) })
+/// Keys of hash tables are drawn from the system: enough that no two exports meet.
+fn random() -> u64 {
+    std::collections::hash_map::RandomState::new().build_hasher().finish()
+}
+
+/// Renames, never over what came to stand there meanwhile.
+fn move_new(from: &Path, to: &Path) -> Result<(), ExportError> {
+    let failed = |source: io::Error| match source.kind() {
+        io::ErrorKind::AlreadyExists => ExportError::Exists(to.to_path_buf()),
+        _ => ExportError::Write { path: to.to_path_buf(), source },
+    };
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, RenameFlags, renameat_with};
+        use rustix::io::Errno;
+        match renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+            Ok(()) => return Ok(()),
+            // Not every file system can.
+            Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => {}
+            Err(error) => return Err(failed(error.into())),
+        }
+    }
+    if fs::symlink_metadata(to).is_ok() {
+        return Err(ExportError::Exists(to.to_path_buf()));
+    }
+    fs::rename(from, to).map_err(failed)
+}
+
+/// Removes all of it, also out of directories whose mode forbids that.
+fn remove(path: &Path) -> io::Result<()> {
+    if !fs::symlink_metadata(path)?.is_dir() {
+        return fs::remove_file(path);
+    }
+    fs::set_permissions(path, Permissions::from_mode(0o700))?;
+    for entry in fs::read_dir(path)? {
+        remove(&entry?.path())?;
+    }
+    fs::remove_dir(path)
 }
 
 /// Something whose mode and time are set when nothing more is written there: both would change, or forbid it.
@@ -111,6 +141,8 @@ struct Open {
 /// Makes files of events.
 struct Writer<'a> {
     target: &'a Path,
+    /// Whether the target is there and is its own.
+    begun: bool,
     /// The file that data goes to.
     file: Option<Open>,
     /// Directories around the next event, outermost first, as far as they have a mode or a time.
@@ -120,6 +152,17 @@ struct Writer<'a> {
 }
 
 impl Writer<'_> {
+    fn write(
+        &mut self,
+        root: Cid,
+        blocks: &dyn BlockGetter,
+        progress: &mut dyn FnMut(u64),
+    ) -> Result<ExportReport, ExportError> {
+        walk(Tree::new(root), blocks, |event| self.take(event, progress))?;
+        self.leave(None)?;
+        Ok(ExportReport { files: self.files, bytes: ByteCount::new(self.bytes) })
+    }
+
     fn place(&self, path: &str) -> PathBuf {
         if path.is_empty() { self.target.to_path_buf() } else { self.target.join(path) }
     }
@@ -135,6 +178,7 @@ impl Writer<'_> {
                 self.leave(Some(&path))?;
                 let place = self.place(&path);
                 fs::create_dir(&place).map_err(self.failed(&path))?;
+                self.begun = true;
                 let metadata = Metadata { mode, mtime };
                 if !metadata.is_empty() {
                     let handle = File::open(&place).map_err(self.failed(&path))?;
@@ -144,6 +188,7 @@ impl Writer<'_> {
             Event::File { path, mode, mtime, .. } => {
                 self.leave(Some(&path))?;
                 let handle = File::create_new(self.place(&path)).map_err(self.failed(&path))?;
+                self.begun = true;
                 self.files += 1;
                 self.file = Some(Open { path, handle, metadata: Metadata { mode, mtime } });
             }
@@ -161,6 +206,7 @@ impl Writer<'_> {
             Event::Symlink { path, target } => {
                 self.leave(Some(&path))?;
                 std::os::unix::fs::symlink(target, self.place(&path)).map_err(self.failed(&path))?;
+                self.begun = true;
                 self.files += 1;
             }
         }

@@ -32,6 +32,8 @@ const WINDOW: usize = 64;
 const REBUILDS: usize = 2;
 /// Wait before peers are asked again that did not have a block.
 const AGAIN: Duration = Duration::from_millis(500);
+/// How often a reader that waits looks whether anybody still waits for it.
+const LOOK_UP: Duration = Duration::from_millis(250);
 /// Fetched blocks are stored in batches of so many bytes: each costs a sync.
 const BATCH_BYTES: usize = 16 << 20;
 
@@ -195,6 +197,10 @@ impl NetBlocks {
 
 impl BlockGetter for NetBlocks {
     fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
+        self.get_while(cid, &|| true)
+    }
+
+    fn get_while(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<Bytes, GetBlockError> {
         let inner = &self.0;
         match inner.store.get(cid) {
             Ok(Some(block)) => {
@@ -212,10 +218,14 @@ impl BlockGetter for NetBlocks {
             if let Some(failed) = state.failed.remove(cid) {
                 return Err(failed.of(*cid));
             }
+            if !is_wanted() {
+                return Err(GetBlockError::Unwanted { cid: *cid });
+            }
             if !state.pending.contains(cid) {
                 inner.start(&mut state, vec![*cid]);
             }
-            state = inner.arrived.wait(state).unwrap_or_else(PoisonError::into_inner);
+            let waited = inner.arrived.wait_timeout(state, LOOK_UP);
+            state = waited.unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 

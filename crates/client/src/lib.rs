@@ -9,7 +9,7 @@
 //! | add files, directories and streams to the local store, pinned | [`add_all`], [`add_local`], [`Client::add_local`] |
 //! | know what storing a root on the network costs | [`Client::quote`] |
 //! | store it; go on with it after a kill | [`Client::store`], [`Client::unfinished`] |
-//! | blocks of any root: local store, holders, parity | [`Client::blocks`], a [`BlockGetter`] |
+//! | blocks of any root: local store, holders, parity | [`Client::blocks`], [`Client::blocks_lazily`], a [`BlockGetter`] |
 //! | resolve, list, read, write to disk | [`resolve`], [`list`], [`read`], [`export()`], on any [`BlockGetter`] |
 //! | hand out as tar or gzip | [`pack`] |
 //! | know how a stored object is | [`Client::status`] |
@@ -49,6 +49,7 @@ pub mod export;
 mod fetch;
 pub mod files;
 pub mod import;
+mod lazy;
 mod local;
 mod object;
 mod outgoing;
@@ -71,6 +72,7 @@ pub use export::{ExportError, ExportReport, export};
 pub use fetch::{FetchOptions, FetchStats, NetBlocks};
 pub use files::{Files, FilesError};
 pub use import::{Added, Filter, ImportError, ImportOptions, ImportReport, Listener, import};
+pub use lazy::LazyBlocks;
 pub use local::{AddError, AddOptions, AddedLocally, Source, add_all, add_local};
 pub use object::{ObjectError, ObjectPart};
 pub use outgoing::CheckpointError;

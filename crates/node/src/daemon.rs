@@ -86,8 +86,10 @@ pub enum RunError {
 pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunError> {
     let mut signals = Signals::listen().map_err(RunError::Signals)?;
     let config = repo.config()?;
+    // Before the address: of two nodes on one repo the second must hear that the repo is in use.
+    let store = crate::offline::open_store(&repo)?;
     let server = Server::bind(config.api).await?.with_rpc_token(config.api_token_required);
-    let node = Node::start(&repo, &config).await?;
+    let node = Node::start(&repo, &config, store).await?;
     let endpoint = Endpoint { address: server.address(), token: token()?, pid: std::process::id() };
     let (end, ended) = watch::channel(false);
     let mut serving = {
@@ -158,9 +160,8 @@ struct Node {
 }
 
 impl Node {
-    async fn start(repo: &Repo, config: &Config) -> Result<Self, RunError> {
+    async fn start(repo: &Repo, config: &Config, store: Store) -> Result<Self, RunError> {
         let seed = repo.seed()?;
-        let store = Store::open(repo.folder(BLOCKS)?, crate::offline::store_config(config))?;
         let net = Net::start(net_config(config, seed.clone())?, Arc::new(store.clone())).await?;
         let (stop, _) = watch::channel(None);
         let mut tasks = Vec::new();
@@ -173,7 +174,8 @@ impl Node {
         };
         let client = network.as_ref().map(|network| network.client.clone());
         let host = Arc::new(Process::new(Fetcher::new(&net, &store, client), stop.clone()));
-        Ok(Self { parts: Parts { net, store, network, host }, stop, tasks })
+        let settings = crate::offline::settings(repo)?;
+        Ok(Self { parts: Parts { net, store, network, host, settings }, stop, tasks })
     }
 
     /// Takes nothing in any more, lets go of the folder, stops the roles, then what they stand on.

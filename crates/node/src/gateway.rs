@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use cid::Cid;
+use hpips_api::Parts;
 use hpips_api::gateway::{self, Config, Source};
-use hpips_api::{Parts, chain_text};
 use hpips_client::blocks::Local;
 use hpips_client::{BlockGetter, FetchOptions, GetBlockError, NetBlocks};
 use tokio::net::TcpListener;
@@ -25,19 +25,14 @@ impl Source for NodeBlocks {
     }
 
     fn below(&self, root: &Cid) -> Result<Arc<dyn BlockGetter>, GetBlockError> {
-        let Some(network) = &self.parts.network else {
-            let _runtime = self.runtime.enter();
-            let options = FetchOptions::default();
-            return Ok(Arc::new(NetBlocks::new(&self.parts.net, &self.parts.store, Vec::new(), options)));
-        };
-        // Called on threads that may block.
-        match self.runtime.block_on(network.client.blocks(*root)) {
-            Ok(blocks) => Ok(Arc::new(blocks)),
-            Err(error) => {
-                tracing::debug!(%root, error = chain_text(&error), "the gateway cannot open an object");
-                Err(GetBlockError::NotFound { cid: *root, peers: 0 })
+        let _runtime = self.runtime.enter();
+        Ok(match &self.parts.network {
+            Some(network) => Arc::new(network.client.blocks_lazily(*root)),
+            None => {
+                let options = FetchOptions::default();
+                Arc::new(NetBlocks::new(&self.parts.net, &self.parts.store, Vec::new(), options))
             }
-        }
+        })
     }
 }
 

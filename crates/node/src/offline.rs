@@ -22,13 +22,26 @@ const PUBLIC_KEY: &[u8] = &[0x08, 0x01, 0x12, 0x20];
 /// # Errors
 /// [`RunError::Store`] when a node or another command has the repo, [`RunError::Repo`] when it cannot be used.
 pub fn offline(repo: &Repo) -> Result<Router, RunError> {
-    let config = repo.config()?;
-    let store = Store::open(repo.folder(BLOCKS)?, store_config(&config))?;
+    let store = open_store(repo)?;
     Ok(rpc::in_process(rpc::router(state(repo, store, None)?)))
 }
 
+/// Opens the blocks of a repo that no node runs on, within the limits of its configuration.
+///
+/// # Errors
+/// [`RunError::Store`] when a node or another command has the repo, [`RunError::Repo`] when it cannot be used.
+pub fn open_store(repo: &Repo) -> Result<Store, RunError> {
+    Ok(Store::open(repo.folder(BLOCKS)?, store_config(&repo.config()?))?)
+}
+
+/// A person's settings.
+pub(crate) fn settings(repo: &Repo) -> Result<Arc<RepoSettings>, RunError> {
+    let account = SecretKey::from_seed(&*repo.seed()?).account();
+    Ok(Arc::new(RepoSettings::new(repo.path().to_owned(), crate::peer_id(&account))))
+}
+
 /// Limits of the store.
-pub(crate) fn store_config(config: &Config) -> hpips_store::Config {
+fn store_config(config: &Config) -> hpips_store::Config {
     let default = hpips_store::Config::default();
     hpips_store::Config { bytes_max: config.storage_max.unwrap_or(u64::MAX), ..default }
 }
@@ -45,7 +58,7 @@ pub(crate) fn state(repo: &Repo, store: Store, online: Option<Online>) -> Result
     Ok(State::new(rpc::Parts {
         store,
         identity,
-        settings: Arc::new(RepoSettings::new(repo.path().to_owned(), peer_id.clone())),
+        settings: settings(repo)?,
         keys: Arc::new(KeyFolder::new(repo, peer_id)?),
         repo: repo.path().to_owned(),
         online,

@@ -4,10 +4,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use cid::Cid;
 use hpips_client::BlockGetter;
+use hpips_client::blocks::Left;
 use hpips_dag::{Kind, PathEnd, inspect};
 
 use super::address::{self, Address, Query};
-use super::blocks::{Blocks, Left, Source};
+use super::blocks::{Blocks, Source};
 use super::config::Config;
 use super::error::{GatewayError, ReadError};
 use super::format::{self, Format, Wanted};

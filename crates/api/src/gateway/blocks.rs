@@ -1,10 +1,10 @@
 //! Where the gateway's blocks come from.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
 use cid::Cid;
+use hpips_client::blocks::Left;
 use hpips_client::{BlockGetter, GetBlockError};
 use hpips_store::Store;
 use hpips_types::content::IDENTITY;
@@ -42,25 +42,6 @@ impl Source for Local {
     }
 }
 
-/// Told to the thread of a request when its client has left.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Left(Arc<AtomicBool>);
-
-impl Left {
-    pub(super) fn set(&self) {
-        self.0.store(true, Ordering::Relaxed);
-    }
-
-    fn is_set(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
-    }
-}
-
-/// Nobody waits for the answer any more.
-#[derive(Debug, thiserror::Error)]
-#[error("the client has left")]
-struct ClientLeft;
-
 /// The blocks of one request: identity CIDs carry theirs, and none is fetched for a client that has left.
 #[derive(Clone)]
 pub(super) struct Blocks {
@@ -79,10 +60,7 @@ impl BlockGetter for Blocks {
         if cid.hash().code() == IDENTITY {
             return Ok(Bytes::copy_from_slice(cid.hash().digest()));
         }
-        if self.left.is_set() {
-            return Err(GetBlockError::Fetch { cid: *cid, source: Box::new(ClientLeft) });
-        }
-        self.inner.get(cid)
+        self.inner.get_while(cid, &|| !self.left.is_set())
     }
 
     fn prefetch(&self, cids: &[Cid]) {

@@ -8,13 +8,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
+use hpips_client::blocks::Left;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
 use super::Gateway;
 use super::answer::{self, ReadRequest};
-use super::blocks::Left;
 use super::error::{GatewayError, ReadError};
 use super::reply::{Payload, Reply, Writer, response};
 use crate::error::chain_text;

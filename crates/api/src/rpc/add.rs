@@ -7,8 +7,7 @@ use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use hpips_dag::{
-    Block, Chunking, DirectoryBuilder, FileBuilder, Layout, Metadata, Mtime, Node, Profile, safe_name,
-    symlink_with,
+    Block, DirectoryBuilder, FileBuilder, Metadata, Mtime, Node, Profile, safe_name, symlink_with,
 };
 use hpips_store::{PinKind, Store};
 use serde::Serialize;
@@ -16,10 +15,10 @@ use serde::Serialize;
 use super::answer::{self, Form, Sink};
 use super::base::CidForm;
 use super::call::Call;
-use super::cid::hash_of;
 use super::error::RpcError;
 use super::multipart::{Multipart, PartHead, unescape};
 use super::state::State;
+use crate::profile::{ProfileRequest, parse_mode};
 
 /// Blocks stored at once, bytes: enough that one sync serves many.
 const BATCH_BYTES: usize = 32 << 20;
@@ -60,26 +59,35 @@ struct Wanted {
     progress: bool,
     silent: bool,
     form: CidForm,
-    /// What every file and directory gets that says nothing itself.
+    /// Whether the modes and times that parts carry are taken.
+    preserve_mode: bool,
+    preserve_mtime: bool,
+    /// What every file and directory gets that does not keep its own.
     metadata: Metadata,
 }
 
 impl Wanted {
-    /// Mode and time of a part: its own headers, else what holds for all.
-    fn metadata_of(&self, head: &PartHead) -> Result<Metadata, RpcError> {
-        let mode = field_parameter(head, "mode").map(|text| parse_mode(&text)).transpose()?;
-        let mtime = match field_parameter(head, "mtime") {
-            None => None,
-            Some(text) => Some(parse_mtime(&text, field_parameter(head, "mtime-nsecs").as_deref())?),
+    /// Mode and time of a part: its own where they are kept, else what holds for all. Clients send both always.
+    fn metadata_of(&self, head: &PartHead) -> Metadata {
+        let mode = || field_parameter(head, "mode").and_then(|text| unix_mode(&text));
+        let mtime = || {
+            let seconds = field_parameter(head, "mtime")?;
+            parse_mtime(&seconds, field_parameter(head, "mtime-nsecs").as_deref()).ok()
         };
-        Ok(Metadata { mode: mode.or(self.metadata.mode), mtime: mtime.or(self.metadata.mtime) })
+        Metadata {
+            mode: self.preserve_mode.then(mode).flatten().or(self.metadata.mode),
+            mtime: self.preserve_mtime.then(mtime).flatten().or(self.metadata.mtime),
+        }
     }
 }
 
-/// Permission bits in octal digits.
-fn parse_mode(text: &str) -> Result<u32, RpcError> {
-    let mode = u32::from_str_radix(text, 8).ok().filter(|mode| *mode <= 0o7777);
-    mode.ok_or_else(|| RpcError::client(format!("{text:?} is no mode: write it as 0644")))
+/// The bits of `chmod` in a part's mode, octal digits: those of Unix, or those of Go, whose types and special bits
+/// stand higher (io/fs, FileMode).
+fn unix_mode(text: &str) -> Option<u32> {
+    const GO_SPECIAL: [(u32, u32); 3] = [(1 << 23, 0o4000), (1 << 22, 0o2000), (1 << 20, 0o1000)];
+    let mode = u32::from_str_radix(text, 8).ok()?;
+    let special = GO_SPECIAL.iter().filter(|(go, _)| mode & go != 0).fold(0, |bits, (_, unix)| bits | unix);
+    Some(mode & 0o7777 | special)
 }
 
 /// Seconds since 1970, and nanoseconds.
@@ -97,59 +105,27 @@ const REFUSED: &[(&str, &str)] = &[
     ("nocopy", "files sent along cannot be left in place: add the path itself"),
     ("fscache", "there is no such cache"),
 ];
-/// What `--inline` takes without `--inline-limit`, bytes (Kubo).
-const INLINE_BYTES: usize = 32;
-
-/// What decides the CIDs: the profile, changed by single options.
+/// What decides the CIDs: the configuration, changed by single options.
 fn profile(state: &State, call: &Call) -> Result<Profile, RpcError> {
-    let wrong = |error: &dyn std::fmt::Display| RpcError::client(error.to_string());
+    let text = |name: &str| call.option(&[name]).map(str::to_owned);
     let configured = state.parts().settings.get("Import.Profile").ok();
-    let configured = configured.as_ref().and_then(serde_json::Value::as_str);
-    let asked = call.option(&["profile"]).filter(|name| !name.is_empty());
-    let mut profile = match asked.or(configured).filter(|name| !name.is_empty()) {
-        None => Profile::default(),
-        Some(name) => Profile::by_name(name).ok_or_else(|| {
-            RpcError::client(format!("no profile {name:?}: there are unixfs-v1-2025 and unixfs-v0-2015"))
-        })?,
+    let configured = configured.as_ref().and_then(serde_json::Value::as_str).unwrap_or_default();
+    let cid_version = call.option(&["cid-version"]).filter(|version| !version.is_empty());
+    let unknown = |version: &str| RpcError::client(format!("unknown CID version {version:?}"));
+    let request = ProfileRequest {
+        name: text("profile"),
+        cid_version: cid_version.map(|version| version.parse().map_err(|_| unknown(version))).transpose()?,
+        raw_leaves: call.maybe_flag(&["raw-leaves"])?,
+        hash: text("hash"),
+        chunker: call.option(&["chunker", "s"]).map(str::to_owned),
+        trickle: call.flag(&["trickle", "t"], false)?,
+        max_file_links: call.number(&["max-file-links"])?,
+        max_directory_links: call.number(&["max-directory-links"])?,
+        max_hamt_fanout: call.number(&["max-hamt-fanout"])?,
+        inline: call.flag(&["inline"], false)?,
+        inline_limit: call.number(&["inline-limit"])?,
     };
-    match call.option(&["cid-version"]).filter(|version| !version.is_empty()) {
-        None => {}
-        Some("0") if asked.is_none() => profile = Profile::unixfs_v0_2015(),
-        Some("0") => profile = profile.with_cid_version(true),
-        Some("1") if asked.is_none() => profile = Profile::cid_version_1(),
-        Some("1") => profile = profile.with_cid_version(false),
-        Some(other) => return Err(RpcError::client(format!("unknown CID version {other:?}"))),
-    }
-    match call.maybe_flag(&["raw-leaves"])? {
-        None => {}
-        Some(true) => profile = profile.with_raw_leaves(),
-        Some(false) => profile = profile.with_wrapped_leaves(),
-    }
-    if let Some(hash) = call.option(&["hash"]).filter(|hash| !hash.is_empty()) {
-        profile = profile.with_hash(hash_of(hash)?).map_err(|error| wrong(&error))?;
-    }
-    if let Some(chunker) =
-        call.option(&["chunker", "s"]).filter(|chunker| !chunker.is_empty() && *chunker != "default")
-    {
-        profile = profile.with_chunking(chunker.parse::<Chunking>().map_err(|error| wrong(&error))?);
-    }
-    if call.flag(&["trickle", "t"], false)? {
-        profile = profile.with_layout(Layout::Trickle);
-    }
-    if let Some(links) = call.number(&["max-file-links"])? {
-        profile = profile.with_file_links(links).map_err(|error| wrong(&error))?;
-    }
-    if let Some(links) = call.number(&["max-directory-links"])? {
-        profile = profile.with_directory_links(links);
-    }
-    if let Some(fanout) = call.number(&["max-hamt-fanout"])? {
-        profile = profile.with_hamt_fanout(fanout).map_err(|error| wrong(&error))?;
-    }
-    if call.flag(&["inline"], false)? {
-        let limit = call.number(&["inline-limit"])?.unwrap_or(INLINE_BYTES);
-        profile = profile.with_inline(limit).map_err(|error| wrong(&error))?;
-    }
-    Ok(profile)
+    Ok(request.resolve(configured)?)
 }
 
 pub(super) async fn add(
@@ -173,6 +149,8 @@ pub(super) async fn add(
         progress: call.flag(&["progress", "p"], false)?,
         silent: call.flag(&["silent"], false)?,
         form: call.cid_form()?,
+        preserve_mode: call.flag(&["preserve-mode"], false)?,
+        preserve_mtime: call.flag(&["preserve-mtime"], false)?,
         metadata: Metadata {
             mode: call.option(&["mode"]).filter(|text| !text.is_empty()).map(parse_mode).transpose()?,
             mtime: call
@@ -194,12 +172,13 @@ pub(super) async fn add(
             batch: Vec::new(),
             batch_bytes: 0,
             top: BTreeMap::new(),
+            roots: Vec::new(),
             items: 0,
         };
-        while let Some(head) = parts.next_part()? {
-            adder.take(&head, &mut parts)?;
-        }
-        adder.finish()
+        let taken = adder.take_all(&mut parts);
+        // What was named before a failure is whole, was told, and stays.
+        adder.pin()?;
+        taken
     })
     .await
 }
@@ -216,18 +195,33 @@ struct Adder<'a> {
     wanted: &'a Wanted,
     batch: Vec<Block>,
     batch_bytes: usize,
+    /// What is being gathered: one thing that was named, or with `wrap` all of them.
     top: BTreeMap<String, Item>,
+    /// What is complete.
+    roots: Vec<Cid>,
     items: usize,
 }
 
 impl Adder<'_> {
+    fn take_all(&mut self, parts: &mut Multipart) -> Result<(), RpcError> {
+        while let Some(head) = parts.next_part()? {
+            self.take(&head, parts)?;
+        }
+        self.close()
+    }
+
     fn take(&mut self, head: &PartHead, parts: &mut Multipart) -> Result<(), RpcError> {
         self.items += 1;
         if self.items > ITEMS_MAX {
             return Err(RpcError::client(format!("more than {ITEMS_MAX} files in one request")));
         }
-        let metadata = self.wanted.metadata_of(head)?;
+        let metadata = self.wanted.metadata_of(head);
         let names = names(&head.file_name)?;
+        // Whoever names the same twice gets it twice, as with Kubo.
+        let is_below = names.len() > 1 && names.first().is_some_and(|name| self.top.contains_key(name));
+        if !self.wanted.wrap && !is_below {
+            self.close()?;
+        }
         match head.media.as_str() {
             "application/x-directory" => self.place(&names, Item::Directory(BTreeMap::new(), metadata)),
             "application/symlink" => {
@@ -304,6 +298,8 @@ impl Adder<'_> {
                 *known = metadata;
                 Ok(())
             }
+            // Two files without a name, of the same content.
+            (Some(Item::Built(known)), Item::Built(node)) if known.cid == node.cid => Ok(()),
             _ => Err(taken()),
         }
     }
@@ -333,22 +329,28 @@ impl Adder<'_> {
         Ok(self.store.put_built(std::mem::take(&mut self.batch))?)
     }
 
-    fn finish(mut self) -> Result<(), RpcError> {
+    /// Builds what was gathered.
+    fn close(&mut self) -> Result<(), RpcError> {
         let top = std::mem::take(&mut self.top);
-        let mut roots: Vec<Cid> = Vec::new();
         if self.wanted.wrap {
-            roots.push(self.directory("", top, Metadata::default())?.cid);
-        } else {
-            for (name, item) in top {
-                roots.push(match item {
-                    Item::Built(node) => node.cid,
-                    Item::Directory(entries, metadata) => self.directory(&name, entries, metadata)?.cid,
-                });
-            }
+            let root = self.directory("", top, Metadata::default())?;
+            self.roots.push(root.cid);
+            return Ok(());
         }
+        for (name, item) in top {
+            let node = match item {
+                Item::Built(node) => node,
+                Item::Directory(entries, metadata) => self.directory(&name, entries, metadata)?,
+            };
+            self.roots.push(node.cid);
+        }
+        Ok(())
+    }
+
+    fn pin(&mut self) -> Result<(), RpcError> {
         self.flush()?;
         if self.wanted.pin && !self.wanted.only_hash {
-            for root in roots {
+            for root in std::mem::take(&mut self.roots) {
                 self.store.pin(&root, PinKind::Recursive, &self.wanted.pin_name)?;
             }
         }

@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
+use hpips_client::blocks::Left;
 use hpips_client::{BlockGetter, GetBlockError};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -104,8 +105,11 @@ pub(crate) struct Guarded<'a> {
 
 impl BlockGetter for Guarded<'_> {
     fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
-        self.sink.check().map_err(|error| GetBlockError::Fetch { cid: *cid, source: Box::new(error) })?;
-        self.blocks.get(cid)
+        self.get_while(cid, &|| true)
+    }
+
+    fn get_while(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<Bytes, GetBlockError> {
+        self.blocks.get_while(cid, &|| is_wanted() && self.sink.check().is_ok())
     }
 
     fn prefetch(&self, cids: &[Cid]) {
@@ -128,8 +132,11 @@ pub(crate) async fn stream(
 ) -> Result<Response, RpcError> {
     let takes_trailers = call.takes_trailers;
     let deadline = deadline(call)?;
+    let slot = call.slot()?;
+    let watch = Watch(Some(call.left.clone()));
     let (sender, mut receiver) = mpsc::channel(RESULTS_AHEAD);
     tokio::task::spawn_blocking(move || {
+        let _slot = slot;
         let sink = Sink(sender);
         if let Err(error) = work(&sink) {
             // Nobody to tell when the caller has left.
@@ -141,41 +148,45 @@ pub(crate) async fn stream(
         Ok(Some(Err(error))) => return Err(error),
         Ok(first) => first.and_then(Result::ok),
     };
-    let frames = futures::stream::unfold((first, Some(receiver)), move |(first, receiver)| async move {
-        let mut receiver = receiver?;
-        if let Some(first) = first {
-            return Some((Ok(Frame::data(first)), (None, Some(receiver))));
-        }
-        let next = tokio::time::timeout_at(deadline, receiver.recv()).await;
-        let next = next.unwrap_or_else(|_| Some(Err(RpcError::late())));
-        match next? {
-            Ok(part) => {
-                let mut joined = BytesMut::new();
-                for _ in 0..TOGETHER {
-                    // Large parts are not worth a copy.
-                    if part.len() > 4096 {
-                        break;
-                    }
-                    match receiver.try_recv() {
-                        Ok(Ok(more)) => {
-                            if joined.is_empty() {
-                                joined.extend_from_slice(&part);
-                            }
-                            joined.extend_from_slice(&more);
-                        }
-                        Ok(Err(error)) => {
-                            let data = if joined.is_empty() { part } else { joined.freeze() };
-                            let (late, rest) = mpsc::channel(1);
-                            let _ = late.try_send(Err(error));
-                            return Some((Ok(Frame::data(data)), (None, Some(rest))));
-                        }
-                        Err(_) => break,
-                    }
-                }
-                let data = if joined.is_empty() { part } else { joined.freeze() };
-                Some((Ok(Frame::data(data)), (None, Some(receiver))))
+    let frames = futures::stream::unfold((first, Some(receiver)), move |(first, receiver)| {
+        // It lasts as long as the body: whoever drops that has left.
+        let _watch = &watch;
+        async move {
+            let mut receiver = receiver?;
+            if let Some(first) = first {
+                return Some((Ok(Frame::data(first)), (None, Some(receiver))));
             }
-            Err(error) => Some((failed(&error, takes_trailers), (None, None))),
+            let next = tokio::time::timeout_at(deadline, receiver.recv()).await;
+            let next = next.unwrap_or_else(|_| Some(Err(RpcError::late())));
+            match next? {
+                Ok(part) => {
+                    let mut joined = BytesMut::new();
+                    for _ in 0..TOGETHER {
+                        // Large parts are not worth a copy.
+                        if part.len() > 4096 {
+                            break;
+                        }
+                        match receiver.try_recv() {
+                            Ok(Ok(more)) => {
+                                if joined.is_empty() {
+                                    joined.extend_from_slice(&part);
+                                }
+                                joined.extend_from_slice(&more);
+                            }
+                            Ok(Err(error)) => {
+                                let data = if joined.is_empty() { part } else { joined.freeze() };
+                                let (late, rest) = mpsc::channel(1);
+                                let _ = late.try_send(Err(error));
+                                return Some((Ok(Frame::data(data)), (None, Some(rest))));
+                            }
+                            Err(_) => break,
+                        }
+                    }
+                    let data = if joined.is_empty() { part } else { joined.freeze() };
+                    Some((Ok(Frame::data(data)), (None, Some(receiver))))
+                }
+                Err(error) => Some((failed(&error, takes_trailers), (None, None))),
+            }
         }
     });
     let mut response = Response::new(Body::new(StreamBody::new(frames)));
@@ -217,7 +228,29 @@ pub(crate) async fn blocking<T: Send + 'static>(
     call: &Call,
     work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
 ) -> Result<T, RpcError> {
-    in_time(call, async { tokio::task::spawn_blocking(work).await? }).await
+    let slot = call.slot()?;
+    let mut watch = Watch(Some(call.left.clone()));
+    let working = tokio::task::spawn_blocking(move || {
+        let _slot = slot;
+        work()
+    });
+    in_time(call, async {
+        let done = working.await;
+        watch.0 = None;
+        done?
+    })
+    .await
+}
+
+/// Tells the thread that works that nobody waits any more, when it is dropped.
+struct Watch(Option<Left>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(left) = &self.0 {
+            left.set();
+        }
+    }
 }
 
 /// Waits for as long as the caller does.

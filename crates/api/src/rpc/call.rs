@@ -1,19 +1,30 @@
 //! One request: arguments, options, body.
 
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{FromRequest, Request};
 use axum::http::header;
+use hpips_client::BlockGetter;
+use hpips_client::blocks::{Attended, Left};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use super::base::CidForm;
 use super::error::RpcError;
 use super::multipart::Multipart;
+use crate::server::Owner;
 
 /// Arguments and options in one request at most.
 const PAIRS_MAX: usize = 100_000;
+/// Commands that work at once: each holds a thread, for a minute where it waits for a block that nobody has.
+const SLOTS: usize = 128;
+/// Bytes of arguments in a body at most.
+const LINES_BYTES_MAX: usize = 32 << 20;
+/// Commands whose body is content and never arguments.
+const UPLOADS: &[&str] =
+    &["add", "block/put", "config/replace", "dag/import", "dag/put", "files/write", "key/import"];
 
 /// A request, taken apart.
 pub(crate) struct Call {
@@ -24,6 +35,21 @@ pub(crate) struct Call {
     body: Mutex<Body>,
     /// Whether the caller reads what comes after the body.
     pub(super) takes_trailers: bool,
+    /// Whether the caller showed that it may read the repo.
+    is_owner: bool,
+    /// Tells the thread that works that its caller has left.
+    pub(super) left: Left,
+    slots: Option<Slots>,
+}
+
+/// How many commands may hold a thread at once.
+#[derive(Clone, Debug)]
+pub(crate) struct Slots(Arc<Semaphore>);
+
+impl Default for Slots {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(SLOTS)))
+    }
 }
 
 impl<S: Send + Sync> FromRequest<S> for Call {
@@ -34,8 +60,15 @@ impl<S: Send + Sync> FromRequest<S> for Call {
         let text = |name| parts.headers.get(name).and_then(|value| value.to_str().ok());
         let mut call = Self::of(parts.uri.query().unwrap_or_default(), text(header::CONTENT_TYPE))?;
         call.body = Mutex::new(body);
-        call.takes_trailers = text(header::TE).is_some_and(|value| value.contains("trailers"))
-            || parts.extensions.get::<InProcess>().is_some();
+        let is_in_process = parts.extensions.get::<InProcess>().is_some();
+        call.takes_trailers =
+            text(header::TE).is_some_and(|value| value.contains("trailers")) || is_in_process;
+        call.is_owner = is_in_process || parts.extensions.get::<Owner>().is_some();
+        call.slots = parts.extensions.get::<Slots>().cloned();
+        let command = parts.uri.path().trim_start_matches(super::PREFIX).trim_start_matches('/');
+        if call.args.is_empty() && !UPLOADS.contains(&command) {
+            call.take_lines().await?;
+        }
         Ok(call)
     }
 }
@@ -59,7 +92,45 @@ impl Call {
             }
         }
         let content_type = content_type.map(str::to_owned);
-        Ok(Self { args, options, content_type, body: Mutex::new(Body::empty()), takes_trailers: false })
+        Ok(Self {
+            args,
+            options,
+            content_type,
+            body: Mutex::new(Body::empty()),
+            takes_trailers: false,
+            is_owner: false,
+            left: Left::default(),
+            slots: None,
+        })
+    }
+
+    /// Arguments may come as lines of the body's first part, as with Kubo.
+    async fn take_lines(&mut self) -> Result<(), RpcError> {
+        let Ok(mut parts) = self.multipart("") else { return Ok(()) };
+        let lines = tokio::task::spawn_blocking(move || match parts.next_part()? {
+            Some(_) => parts.whole(LINES_BYTES_MAX),
+            None => Ok(bytes::Bytes::new()),
+        });
+        let lines = lines.await??;
+        let text = std::str::from_utf8(&lines).map_err(|_| RpcError::client("arguments are not UTF-8"))?;
+        self.args.extend(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned));
+        if self.args.len() + self.options.len() > PAIRS_MAX {
+            return Err(RpcError::client(format!("more than {PAIRS_MAX} arguments in one request")));
+        }
+        Ok(())
+    }
+
+    /// The right to hold a thread until it is dropped.
+    pub(super) fn slot(&self) -> Result<Option<OwnedSemaphorePermit>, RpcError> {
+        let Some(Slots(slots)) = &self.slots else { return Ok(None) };
+        Arc::clone(slots).try_acquire_owned().map(Some).map_err(|_| {
+            RpcError::busy(format!("{SLOTS} commands are under way: try again when some of them are done"))
+        })
+    }
+
+    /// These blocks, for as long as the caller waits.
+    pub(crate) fn attended(&self, blocks: Arc<dyn BlockGetter>) -> Arc<dyn BlockGetter> {
+        Arc::new(Attended::new(blocks, self.left.clone()))
     }
 
     /// All arguments.
@@ -83,6 +154,11 @@ impl Call {
             return Ok(());
         }
         Err(RpcError::client(format!("expected at most {count} argument(s), got {}", self.args.len())))
+    }
+
+    /// Refuses callers that may be anybody on this machine; `what` is what they may not do.
+    pub(crate) fn require_owner(&self, what: &str) -> Result<(), RpcError> {
+        if self.is_owner { Ok(()) } else { Err(RpcError::not_owner(what)) }
     }
 
     /// The last value of an option under any of its names.
@@ -182,7 +258,7 @@ pub(super) fn boundary(content_type: &str) -> Option<String> {
 }
 
 /// A duration as Go writes it: `1h30m`, `2.5s`, `300ms`.
-pub(crate) fn duration(text: &str) -> Option<Duration> {
+pub fn duration(text: &str) -> Option<Duration> {
     let mut total = Duration::ZERO;
     let mut rest = text;
     if rest.is_empty() {

@@ -13,6 +13,9 @@ use super::state::{SettingsError, State};
 /// A configuration is a page of text.
 const CONFIG_BYTES_MAX: usize = 1 << 20;
 
+/// Under this stands what Kubo does not have.
+const OWN: &str = "Hpips";
+
 impl From<SettingsError> for RpcError {
     fn from(error: SettingsError) -> Self {
         Self::of(&error)
@@ -32,6 +35,10 @@ pub(super) async fn entry(
 ) -> Result<Response, RpcError> {
     call.at_most(2)?;
     let key = call.arg(0, "key")?.to_owned();
+    // Among them are who may call and what is asked for storing.
+    if call.args().len() > 1 && (key == OWN || key.starts_with("Hpips.")) {
+        call.require_owner(&format!("setting {key}"))?;
+    }
     let is_bool = call.flag(&["bool"], false)?;
     let is_json = call.flag(&["json"], false)?;
     let value = match call.args().get(1) {
@@ -76,6 +83,7 @@ pub(super) async fn replace(
     extract::State(state): extract::State<State>,
     mut call: Call,
 ) -> Result<Response, RpcError> {
+    call.require_owner("replacing the configuration")?;
     let mut parts = call.multipart("file")?;
     answer::blocking(&call, move || {
         parts.next_part()?.ok_or_else(|| RpcError::client("file argument 'file' is required"))?;
@@ -102,6 +110,9 @@ pub(super) async fn apply(
     call.at_most(1)?;
     let name = call.arg(0, "profile")?.to_owned();
     let dry_run = call.flag(&["dry-run"], false)?;
+    if !dry_run {
+        call.require_owner("applying a profile")?;
+    }
     answer::value(&call, move || {
         let (old_cfg, new_cfg) = state.parts().settings.apply_profile(&name, dry_run)?;
         Ok(Applied { old_cfg, new_cfg })

@@ -38,6 +38,19 @@ impl RpcError {
         Self { status: StatusCode::BAD_REQUEST, code: 1, message: message.into() }
     }
 
+    /// Too much is under way.
+    pub(crate) fn busy(message: impl Into<String>) -> Self {
+        Self { status: StatusCode::SERVICE_UNAVAILABLE, code: 0, message: message.into() }
+    }
+
+    /// The caller did not show the token.
+    pub(crate) fn not_owner(what: &str) -> Self {
+        let message = format!(
+            "{what} takes the token of the repo's api file, as the header Authorization: Bearer TOKEN; nothing was changed"
+        );
+        Self { status: StatusCode::FORBIDDEN, code: 0, message }
+    }
+
     /// An error with its causes.
     pub(crate) fn of(error: &(dyn std::error::Error + 'static)) -> Self {
         Self::new(chain_text(error))
@@ -112,6 +125,12 @@ impl From<hpips_dag::DriveError<GetBlockError>> for RpcError {
             hpips_dag::DriveError::Walk(error) => Self::of(&error),
             hpips_dag::DriveError::Get(_, error) => Self::get(&error),
         }
+    }
+}
+
+impl From<crate::error::ApiError> for RpcError {
+    fn from(error: crate::error::ApiError) -> Self {
+        Self { status: error.code.status(), code: 1, message: error.message }
     }
 }
 

@@ -1,12 +1,13 @@
 //! `files/*`: the mutable files.
 
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use hpips_client::FilesError;
-use hpips_client::files::{FilesEntry, FilesStat, FilesType, Parents, WriteOptions};
+use hpips_client::files::{Existing, FilesEntry, FilesStat, FilesType, Parents, WriteOptions};
 use hpips_dag::Mtime;
 use hpips_types::content::HASHES;
 use serde::Serialize;
@@ -15,7 +16,7 @@ use super::answer::{self, Form};
 use super::base::CidForm;
 use super::call::Call;
 use super::error::RpcError;
-use super::resolve::locate;
+use super::resolve::{Place, locate};
 use super::state::State;
 
 impl From<FilesError> for RpcError {
@@ -29,6 +30,14 @@ impl From<FilesError> for RpcError {
 
 fn parents(call: &Call) -> Result<Parents, RpcError> {
     Ok(if call.flag(&["parents", "p"], false)? { Parents::Make } else { Parents::Require })
+}
+
+/// The content that a path names, where it is none of the mutable files.
+async fn content(state: &State, call: &Call, path: &str) -> Result<Option<Place>, RpcError> {
+    if path.starts_with("/ipfs/") || path.starts_with("/ipld/") {
+        return Ok(Some(locate(state, call, path).await?));
+    }
+    Ok(None)
 }
 
 /// CID version 0 or not, and hash function, where the caller says so.
@@ -78,8 +87,9 @@ pub(super) async fn list(
     let path = call.args().first().map_or("/", String::as_str).to_owned();
     let long = call.flag(&["long", "l"], false)?;
     let form = call.cid_form()?;
+    let files = state.files(&call)?;
     answer::value(&call, move || {
-        let entries = state.files().ls(&path)?;
+        let entries = files.ls(&path)?;
         Ok(Listed { entries: entries.into_iter().map(|entry| Entry::of(entry, long, &form)).collect() })
     })
     .await
@@ -133,8 +143,13 @@ pub(super) async fn stat(
     let path = call.arg(0, "path")?.to_owned();
     let with_local = call.flag(&["with-local"], false)?;
     let form = call.cid_form()?;
+    let files = state.files(&call)?;
+    let place = content(&state, &call, &path).await?;
     answer::value(&call, move || {
-        let stat = state.files().stat(&path)?;
+        let stat = match &place {
+            Some(place) => files.reading(Arc::clone(&place.blocks)).describe(place.whole()?, &path)?,
+            None => files.stat(&path)?,
+        };
         let mut described = Described::of(&stat, &form);
         if with_local {
             let (local, is_whole) = local_bytes(&state, stat.hash)?;
@@ -175,7 +190,8 @@ pub(super) async fn mkdir(
     let path = call.arg(0, "path")?.to_owned();
     let parents = parents(&call)?;
     let (cid_v0, hash) = choices(&call)?;
-    answer::blocking(&call, move || Ok(state.files().mkdir(&path, parents, cid_v0, hash)?)).await?;
+    let files = state.files(&call)?;
+    answer::blocking(&call, move || Ok(files.mkdir(&path, parents, cid_v0, hash)?)).await?;
     Ok(answer::nothing())
 }
 
@@ -187,23 +203,21 @@ pub(super) async fn copy(
     let (from, to) = (call.arg(0, "source")?.to_owned(), call.arg(1, "dest")?.to_owned());
     let parents = parents(&call)?;
     let force = call.flag(&["force"], false)?;
-    let place = match from.starts_with("/ipfs/") || !from.starts_with('/') {
-        true => Some(locate(&state, &call, &from).await?),
-        false => None,
+    let existing = if force { Existing::Replace } else { Existing::Keep };
+    let place = match from.starts_with('/') {
+        true => content(&state, &call, &from).await?,
+        false => Some(locate(&state, &call, &from).await?),
     };
+    let files = state.files(&call)?;
     answer::blocking(&call, move || {
-        let files = state.files();
-        if force && files.stat(&to).is_ok_and(|stat| stat.kind == FilesType::File) {
-            files.rm(&to, false)?;
-        }
-        let Some(place) = place else { return Ok(files.cp(&from, &to, parents)?) };
+        let Some(place) = place else { return Ok(files.cp(&from, &to, parents, existing)?) };
         let root = place.whole()?;
         // The root block is kept here: without it the directory could not say what the entry is.
         let block = place.blocks.get(&root)?;
         let _hold = state.store().hold()?;
         state.store().put(vec![(root, block)])?;
         let name = place.path.segments.last().cloned().unwrap_or_else(|| root.to_string());
-        Ok(files.link(root, &name, &to, parents)?)
+        Ok(files.link(root, &name, &to, parents, existing)?)
     })
     .await?;
     Ok(answer::nothing())
@@ -215,7 +229,8 @@ pub(super) async fn rename(
 ) -> Result<Response, RpcError> {
     call.at_most(2)?;
     let (from, to) = (call.arg(0, "source")?.to_owned(), call.arg(1, "dest")?.to_owned());
-    answer::blocking(&call, move || Ok(state.files().mv(&from, &to)?)).await?;
+    let files = state.files(&call)?;
+    answer::blocking(&call, move || Ok(files.mv(&from, &to)?)).await?;
     Ok(answer::nothing())
 }
 
@@ -226,8 +241,8 @@ pub(super) async fn remove(
     let paths = call.some_args("path")?.to_vec();
     let force = call.flag(&["force"], false)?;
     let recursive = force || call.flag(&["recursive", "r"], false)?;
+    let files = state.files(&call)?;
     answer::stream(&call, Form::Json, move |sink| {
-        let files = state.files();
         let mut has_failed = false;
         for path in &paths {
             match files.rm(path, recursive) {
@@ -253,9 +268,10 @@ pub(super) async fn read(
     let path = call.arg(0, "path")?.to_owned();
     let offset = call.position(&["offset", "o"])?.unwrap_or(0);
     let count = call.position(&["count", "n"])?;
+    let files = state.files(&call)?;
     answer::stream(&call, Form::Raw, move |sink| {
         let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        state.files().read(&path, offset, count, &mut |part| sink.bytes(part).map_err(gone))?;
+        files.read(&path, offset, count, &mut |part| sink.bytes(part).map_err(gone))?;
         Ok(())
     })
     .await
@@ -278,11 +294,12 @@ pub(super) async fn write(
         hash,
     };
     let mut parts = call.multipart("data")?;
+    let files = state.files(&call)?;
     answer::blocking(&call, move || {
         if parts.next_part()?.is_none() {
             return Err(RpcError::client("the data to write is missing"));
         }
-        state.files().write(&path, &options, &mut parts)?;
+        files.write(&path, &options, &mut parts)?;
         Ok(())
     })
     .await?;
@@ -303,7 +320,8 @@ pub(super) async fn flush(
     call.at_most(1)?;
     let path = call.args().first().map_or("/", String::as_str).to_owned();
     let form = call.cid_form()?;
-    answer::value(&call, move || Ok(Flushed { cid: form.text(&state.files().flush(&path)?) })).await
+    let files = state.files(&call)?;
+    answer::value(&call, move || Ok(Flushed { cid: form.text(&files.flush(&path)?) })).await
 }
 
 pub(super) async fn change_cid(
@@ -313,7 +331,8 @@ pub(super) async fn change_cid(
     call.at_most(1)?;
     let path = call.args().first().map_or("/", String::as_str).to_owned();
     let (cid_v0, hash) = choices(&call)?;
-    answer::blocking(&call, move || Ok(state.files().chcid(&path, cid_v0, hash)?)).await?;
+    let files = state.files(&call)?;
+    answer::blocking(&call, move || Ok(files.chcid(&path, cid_v0, hash)?)).await?;
     Ok(answer::nothing())
 }
 
@@ -326,7 +345,8 @@ pub(super) async fn change_mode(
     let mode = u32::from_str_radix(&text, 8).ok().filter(|mode| *mode <= 0o7777);
     let mode =
         mode.ok_or_else(|| RpcError::client(format!("{text:?} is no mode: write it in octal, as 0644")))?;
-    answer::blocking(&call, move || Ok(state.files().set_mode(&path, mode)?)).await?;
+    let files = state.files(&call)?;
+    answer::blocking(&call, move || Ok(files.set_mode(&path, mode)?)).await?;
     Ok(answer::nothing())
 }
 
@@ -347,6 +367,7 @@ pub(super) async fn touch(
             Mtime { seconds: i64::try_from(now.as_secs()).unwrap_or(0), nanoseconds: now.subsec_nanos() }
         }
     };
-    answer::blocking(&call, move || Ok(state.files().set_mtime(&path, mtime)?)).await?;
+    let files = state.files(&call)?;
+    answer::blocking(&call, move || Ok(files.set_mtime(&path, mtime)?)).await?;
     Ok(answer::nothing())
 }

@@ -47,6 +47,7 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 
+pub use call::duration as parse_duration;
 pub use state::{Identity, KeyError, Keys, NamedKey, Online, Parts, Settings, SettingsError, State};
 
 /// Path of every command.
@@ -167,7 +168,8 @@ fn finish(routes: Router) -> Router {
         .fold(routes, |routes, (name, command)| routes.route(&format!("/{name}"), command))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
-        .layer(axum::middleware::map_response(add_headers));
+        .layer(axum::middleware::map_response(add_headers))
+        .layer(axum::Extension(call::Slots::default()));
     Router::new().nest(PREFIX, routes)
 }
 

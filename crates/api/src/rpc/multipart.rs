@@ -258,23 +258,21 @@ fn parameter(header: &str, name: &str) -> Option<String> {
     }
 }
 
-/// Undoes percent escapes, which clients use for all names; what is none stays.
+/// Undoes the escapes that clients use for all names, as Kubo does: `%` and two digits, `+` for a space. A text with a
+/// wrong escape is no escaped text and stays as it is.
 pub(crate) fn unescape(text: &str) -> String {
-    let bytes = text.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while at < bytes.len() {
-        let hex = |at: usize| bytes.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (bytes[at], hex(at + 1), hex(at + 2)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).expect("two digits"));
-                at += 3;
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        out.push(match byte {
+            b'+' => b' ',
+            b'%' => {
+                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+                let (Some(high), Some(low)) = (digit(), digit()) else { return text.to_owned() };
+                u8::try_from(high * 16 + low).expect("two digits")
             }
-            (byte, _, _) => {
-                out.push(byte);
-                at += 1;
-            }
-        }
+            byte => byte,
+        });
     }
     String::from_utf8_lossy(&out).into_owned()
 }
@@ -300,7 +298,8 @@ mod tests {
         Ok(all)
     }
 
-    const BODY: &[u8] = b"--XX\r\nContent-Disposition: form-data; name=\"a;b\"; filename=\"d%2Fe%20f\"\r\n\
+    const BODY: &[u8] =
+        b"--XX\r\nContent-Disposition: form-data; name=\"a;b\"; filename=\"d%2Fe+f%2B%20g\"\r\n\
         Content-Type: Application/X-Directory; q=1\r\nAbspath: /x\r\n\r\n\r\n--XX\r\n\
         Content-Disposition: form-data; name=file\r\n\r\nline\r\n--X\r\n--XX--\r\n";
 
@@ -310,13 +309,27 @@ mod tests {
             let parts = parse(BODY, piece_bytes).unwrap();
             assert_eq!(parts.len(), 2);
             let (first, content) = &parts[0];
-            assert_eq!((first.field.as_str(), first.file_name.as_str()), ("a;b", "d/e f"));
+            assert_eq!((first.field.as_str(), first.file_name.as_str()), ("a;b", "d/e f+ g"));
             assert_eq!(
                 (first.media.as_str(), first.header("abspath")),
                 ("application/x-directory", Some("/x"))
             );
             assert!(content.is_empty());
             assert_eq!((parts[1].0.field.as_str(), parts[1].1.as_slice()), ("file", &b"line\r\n--X"[..]));
+        }
+    }
+
+    #[test]
+    fn names_are_unescaped_as_kubo_does() {
+        for (text, name) in [
+            ("a+b", "a b"),
+            ("a%2Bb", "a+b"),
+            ("%E2%82%AC", "\u{20ac}"),
+            ("50%+x", "50%+x"),
+            ("%4", "%4"),
+            ("", ""),
+        ] {
+            assert_eq!(unescape(text), name);
         }
     }
 

@@ -215,19 +215,25 @@ pub(super) async fn connect(
         };
         let address: Multiaddr = text.parse().map_err(|_| wrong())?;
         let (peer, address) = split_peer(&address).ok_or_else(wrong)?;
-        wanted.push((account_of(&peer).ok_or_else(wrong)?, peer, address));
+        let account = account_of(&peer).ok_or_else(|| {
+            RpcError::client(format!(
+                "the key of peer {peer} is not an ed25519 key, the only kind that this version connects with"
+            ))
+        })?;
+        wanted.push((account, peer, address));
     }
     let mut strings = Vec::new();
     for (account, peer, address) in wanted {
         let connected = async {
-            online.net.keep(account, vec![address]).await;
-            online
-                .net
-                .connect(account)
-                .await
-                .map_err(|error| RpcError::new(format!("connect {peer} failure: {error}")))
+            online.net.address_book(account, vec![address.clone()]).await;
+            let connected = online.net.connect(account).await;
+            connected.map_err(|error| {
+                RpcError::new(format!("connect {peer} failure: {}", crate::error::chain_text(&error)))
+            })
         };
         answer::in_time(&call, connected).await?;
+        // A peer that was never reached is not dialed for ever.
+        online.net.keep(account, vec![address]).await;
         strings.push(format!("connect {peer} success"));
     }
     answer::json(&Strings { strings })

@@ -1,12 +1,12 @@
 //! `pin/*`: what is kept.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use axum::extract;
 use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
-use hpips_client::BlockGetter;
+use hpips_client::{BlockGetter, GetBlockError};
 use hpips_dag::is_leaf_codec;
 use hpips_store::{BadBlock, KeptBy, OldPin, Pin, PinKind, Store};
 use serde::Serialize;
@@ -145,11 +145,15 @@ struct Present<'a> {
 }
 
 impl BlockGetter for Present<'_> {
-    fn get(&self, cid: &Cid) -> Result<Bytes, hpips_client::GetBlockError> {
+    fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
+        self.get_while(cid, &|| true)
+    }
+
+    fn get_while(&self, cid: &Cid, is_wanted: &dyn Fn() -> bool) -> Result<Bytes, GetBlockError> {
         if is_leaf_codec(cid) && self.store.has(cid).unwrap_or(false) {
             return Ok(Bytes::new());
         }
-        self.blocks.get(cid)
+        self.blocks.get_while(cid, is_wanted)
     }
 
     fn prefetch(&self, cids: &[Cid]) {
@@ -161,15 +165,21 @@ pub(super) async fn remove(
     extract::State(state): extract::State<State>,
     call: Call,
 ) -> Result<Response, RpcError> {
-    call.flag(&["recursive", "r"], true)?;
+    let recursive = call.flag(&["recursive", "r"], true)?;
     let form = call.cid_form()?;
     let places = places(&state, &call).await?;
     answer::value(&call, move || {
         let store = state.store();
         let roots: Vec<Cid> = places.iter().map(Place::whole).collect::<Result<_, _>>()?;
         // All are looked at before any is removed.
-        if roots.iter().any(|root| store.pin_of(root).is_none()) {
-            return Err(RpcError::new("not pinned or pinned indirectly"));
+        for root in &roots {
+            match store.pin_of(root) {
+                None => return Err(RpcError::new("not pinned or pinned indirectly")),
+                Some(pin) if !recursive && pin.kind == PinKind::Recursive => {
+                    return Err(RpcError::new(format!("{} is pinned recursively", form.text(root))));
+                }
+                Some(_) => {}
+            }
         }
         for root in &roots {
             store.unpin(root)?;
@@ -304,14 +314,11 @@ fn every_pin(store: &Store, which: Which, sink: &Sink, take: &mut Take<'_>) -> R
     if matches!(which, Which::Direct | Which::Recursive) {
         return Ok(());
     }
+    // What is pinned itself as well was named above.
+    let named: HashSet<_> = pins.iter().map(|pin| *pin.cid.hash()).collect();
     store.for_each_indirect(|cid, _| {
         sink.check()?;
-        // What is pinned directly as well was named above.
-        if pins.iter().any(|pin| pin.cid.hash() == cid.hash()) {
-            Ok(())
-        } else {
-            take(cid, "indirect".to_owned(), "")
-        }
+        if named.contains(cid.hash()) { Ok(()) } else { take(cid, "indirect".to_owned(), "") }
     })
 }
 

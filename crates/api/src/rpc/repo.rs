@@ -229,6 +229,11 @@ pub(super) async fn filestore_verify(
 ) -> Result<Response, RpcError> {
     let cids = cids(&call)?;
     call.flag(&["file-order"], false)?;
+    if call.flag(&["remove-bad-blocks"], false)? {
+        let text =
+            "remove-bad-blocks: references are not forgotten one by one by this version. Nothing was changed";
+        return Err(RpcError::client(text));
+    }
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
         let mut left = Ok(());

@@ -54,11 +54,14 @@ impl Place {
 }
 
 /// Prepares to follow a path.
+#[allow(
+    clippy::unused_async,
+    reason = "every command awaits it, as it does all that comes before its answer"
+)]
 pub(crate) async fn locate(state: &State, call: &Call, text: &str) -> Result<Place, RpcError> {
     let path = IpfsPath::parse(text)?;
-    let offline = call.is_offline()?;
-    let blocks = answer::in_time(call, state.blocks(&path.root, offline)).await?;
-    Ok(Place { path, blocks })
+    let blocks = state.blocks(&path.root, call.is_offline()?);
+    Ok(Place { path, blocks: call.attended(blocks) })
 }
 
 /// Follows names through directories, and keys and indices through documents.

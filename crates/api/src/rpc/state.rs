@@ -12,8 +12,8 @@ use hpips_store::Store;
 use serde_json::Value;
 use zeroize::Zeroizing;
 
+use super::call::Call;
 use super::error::RpcError;
-use crate::error::chain_text;
 use crate::server::{Host, Network};
 
 /// The node's own name.
@@ -219,9 +219,21 @@ impl State {
         Self { parts: Arc::new(parts), files: Arc::new(files) }
     }
 
-    /// The mutable files.
-    pub(super) fn files(&self) -> &Files {
-        &self.files
+    /// The mutable files. What of them is not here comes from peers, unless the caller wants otherwise.
+    pub(super) fn files(&self, call: &Call) -> Result<Files, RpcError> {
+        let blocks = match self.parts.online.as_ref() {
+            Some(online) if !call.is_offline()? => self.peer_blocks(online),
+            _ => self.local(),
+        };
+        Ok(self.files.reading(call.attended(blocks)))
+    }
+
+    /// Blocks from the store and from peers that are connected.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    fn peer_blocks(&self, online: &Online) -> Arc<dyn BlockGetter> {
+        Arc::new(NetBlocks::new(&online.net, &self.parts.store, Vec::new(), FetchOptions::default()))
     }
 
     pub(super) fn parts(&self) -> &Parts {
@@ -242,15 +254,14 @@ impl State {
     }
 
     /// Blocks below a root, from the store and, unless the caller wants otherwise, from holders and peers.
-    pub(super) async fn blocks(&self, root: &Cid, offline: bool) -> Result<Arc<dyn BlockGetter>, RpcError> {
-        let Some(online) = self.parts.online.as_ref().filter(|_| !offline) else { return Ok(self.local()) };
-        let options = FetchOptions::default();
-        Ok(match &online.network {
-            Some(network) => {
-                let blocks = network.client.blocks(*root).await;
-                Arc::new(blocks.map_err(|error| RpcError::new(chain_text(&error)))?)
-            }
-            None => Arc::new(NetBlocks::new(&online.net, &self.parts.store, Vec::new(), options)),
-        })
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub(super) fn blocks(&self, root: &Cid, offline: bool) -> Arc<dyn BlockGetter> {
+        match self.parts.online.as_ref().filter(|_| !offline) {
+            None => self.local(),
+            Some(Online { network: Some(network), .. }) => Arc::new(network.client.blocks_lazily(*root)),
+            Some(online) => self.peer_blocks(online),
+        }
     }
 }

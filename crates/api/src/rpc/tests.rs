@@ -104,6 +104,15 @@ impl Got {
 
 impl Node {
     fn new() -> Self {
+        Self::with(in_process)
+    }
+
+    /// A node that callers reach over the network, without showing the token.
+    fn open() -> Self {
+        Self::with(|router| router)
+    }
+
+    fn with(reach: fn(Router) -> Router) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), hpips_store::Config::default()).unwrap();
         let state = State::new(Parts {
@@ -114,7 +123,7 @@ impl Node {
             repo: folder.path().to_owned(),
             online: None,
         });
-        Self { _folder: folder, router: in_process(router(state)) }
+        Self { _folder: folder, router: reach(router(state)) }
     }
 
     async fn send(&self, request: Request<Body>) -> Got {
@@ -253,6 +262,8 @@ async fn pins_keep_and_what_nothing_keeps_is_collected() {
     assert_eq!(refused["Error"], "pinned: recursive");
     assert_eq!(node.call("pin/verify?verbose=true").await.value()["Ok"], true);
     assert_eq!(node.call(&format!("pin/rm?arg={root}/a")).await.message(), "not pinned or pinned indirectly");
+    let direct = node.call(&format!("pin/rm?arg={root}&recursive=false")).await.message();
+    assert_eq!(direct, format!("{root} is pinned recursively"));
     assert_eq!(node.call("repo/gc").await.values().len(), 0);
     assert_eq!(
         node.call(&format!("pin/add?arg={root}/d&name=d")).await.value()["Pins"].as_array().unwrap().len(),
@@ -306,9 +317,105 @@ async fn hostile_names_are_refused() {
     for name in ["..%2Fx", "a%2F..%2F..%2Fb", "a%00b", "."] {
         assert_eq!(node.upload("add", &[(name, "", b"x")]).await.status, StatusCode::BAD_REQUEST, "{name}");
     }
-    let twice = node.upload("add", &[("a", "", b"x"), ("a", "", b"y")]).await;
+    let twice = node.upload("add?wrap-with-directory=true", &[("a", "", b"x"), ("a", "", b"y")]).await;
     assert!(
         twice.late.unwrap_or_else(|| String::from_utf8_lossy(&twice.body).into_owned()).contains("twice")
     );
     assert_eq!(node.call("pin/ls").await.value()["Keys"], json!({}));
+}
+
+#[tokio::test]
+async fn each_thing_that_is_named_is_added_on_its_own() {
+    let node = Node::new();
+    let (folder, file) = ("application/x-directory", "application/octet-stream");
+    let parts: &[(&str, &str, &[u8])] = &[
+        ("z", folder, b""),
+        ("z%2Fa+b%2B", file, b"x"),
+        ("", file, b"y"),
+        ("", file, b"y"),
+        ("z", folder, b""),
+        ("b", file, b"x"),
+        ("c%2Fd", file, b"x"),
+    ];
+    let added = node.upload("add", parts).await.values();
+    let cid = added[2]["Hash"].as_str().unwrap();
+    let names: Vec<_> = added.iter().map(|one| one["Name"].as_str().unwrap()).collect();
+    assert_eq!(names, ["z/a b+", "z", cid, cid, "z", "b", "c/d", "c"]);
+    assert_ne!(added[1]["Hash"], added[4]["Hash"], "the second is empty");
+    let pins = node.call("pin/ls?type=recursive").await.value();
+    assert_eq!(pins["Keys"].as_object().unwrap().len(), 5);
+}
+
+#[tokio::test]
+async fn modes_and_times_of_parts_are_kept_only_on_demand() {
+    let node = Node::new();
+    let body = |mode: &str| {
+        format!(
+            "--XX\r\nContent-Disposition: form-data; name=\"file?mode={mode}&mtime=1&mtime-nsecs=2\"; \
+             filename=\"d\"\r\nContent-Type: application/x-directory\r\n\r\n\r\n--XX--\r\n"
+        )
+    };
+    for (query, mode, kept) in [
+        ("", "020000000755", json!(null)),
+        ("preserve-mode=true", "020000000755", json!("0755")),
+        ("preserve-mode=true", "04000755", json!("1755")),
+        ("preserve-mode=true", "04755", json!("4755")),
+        ("preserve-mode=true", "bogus", json!(null)),
+        ("mode=0700", "0755", json!("0700")),
+    ] {
+        let request = Request::builder().method(Method::POST).uri(format!("{PREFIX}/add?{query}"));
+        let request = request.header("content-type", "multipart/form-data; boundary=XX");
+        let added = node.send(request.body(Body::from(body(mode))).unwrap()).await.value();
+        let cid = added["Hash"].as_str().unwrap();
+        let stat = node.call(&format!("files/stat?arg=/ipfs/{cid}")).await.value();
+        assert_eq!(stat["Mode"], kept, "{query} {mode}");
+        assert_eq!(stat["Mtime"], json!(null), "{query} {mode}");
+    }
+}
+
+#[tokio::test]
+async fn a_copy_that_replaces_needs_its_source_first() {
+    let node = Node::new();
+    let root = node.tree().await;
+    assert_eq!(node.call(&format!("files/cp?arg=/ipfs/{root}/a&arg=/a")).await.status, StatusCode::OK);
+    let absent = "bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e";
+    for source in [format!("/ipfs/{absent}"), format!("/ipfs/{root}/nothing"), "/nothing".into()] {
+        node.call(&format!("files/cp?arg={source}&arg=/a&force=true")).await.message();
+        assert_eq!(node.call("files/read?arg=/a").await.text(), "hello\n", "{source}");
+    }
+    assert_eq!(node.call("files/cp?arg=/a&arg=/a&force=true").await.status, StatusCode::OK);
+    assert_eq!(
+        node.call(&format!("files/cp?arg=/ipfs/{root}/d/b&arg=/a&force=true")).await.status,
+        StatusCode::OK
+    );
+    assert_eq!(node.call("files/read?arg=/a").await.text(), "x\n");
+    let stat = node.call(&format!("files/stat?arg=/ipfs/{root}/d")).await.value();
+    assert_eq!(stat["Type"], "directory");
+}
+
+#[tokio::test]
+async fn who_may_call_is_changed_by_the_owner_only() {
+    let node = Node::open();
+    for command in [
+        "config?arg=Hpips.ApiTokenRequired&arg=false&bool=true",
+        "config?arg=Hpips&arg={}&json=true",
+        "config/profile/apply?arg=test",
+        "config/replace",
+    ] {
+        assert_eq!(node.call(command).await.status, StatusCode::FORBIDDEN, "{command}");
+    }
+    for command in ["config?arg=Hpips.AskNano", "config?arg=Import.Profile&arg=x", "config/show"] {
+        assert_ne!(node.call(command).await.status, StatusCode::FORBIDDEN, "{command}");
+    }
+}
+
+#[tokio::test]
+async fn arguments_come_in_the_body_too() {
+    let node = Node::new();
+    let root = node.tree().await;
+    let lines = format!("{root}/a\n\n{root}/d/b\n");
+    assert_eq!(node.upload("cat", &[("", "", lines.as_bytes())]).await.text(), "hello\nx\n");
+    let removed = node.upload("pin/rm", &[("", "", root.as_bytes())]).await.value();
+    assert_eq!(removed["Pins"][0], root);
+    assert!(node.upload("cat", &[]).await.message().contains("is required"));
 }

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use axum::Json;
 use axum::extract::{Query, State};
+use hpips_chain::WalletError;
 use hpips_ledger::rows::SlotState;
 use hpips_ledger::{Operation, StateView, query};
 use hpips_provider::Target;
@@ -176,8 +177,14 @@ pub(super) async fn transfer(
     }
     match wallet.execute(vec![Operation::Transfer { to, amount: request.amount }]).await {
         Ok(height) => Ok(Json(Executed { height })),
-        Err(error) if error.failure().is_some() => Err(ApiError::new(ErrorCode::Funds, chain_text(&error))),
-        Err(error) => Err(ApiError::failed(&error)),
+        Err(error @ WalletError::Failed { .. }) => {
+            Err(ApiError::new(ErrorCode::Funds, format!("{}; nothing was sent", chain_text(&error))))
+        }
+        Err(error @ WalletError::Submit(_)) => {
+            Err(ApiError::new(ErrorCode::Failed, format!("{}; nothing was sent", chain_text(&error))))
+        }
+        // It is in the pool: whoever sends again now may pay twice.
+        Err(error @ WalletError::Wait(_)) => Err(ApiError::new(ErrorCode::Timeout, chain_text(&error))),
     }
 }
 

@@ -1,37 +1,23 @@
-//! Content: into the local store, and out of it or the network.
+//! Content out of the local store or the network.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Json;
-use axum::body::Body;
-use axum::extract::{Query, State};
-use axum::response::Response;
-use bytes::Bytes;
+use axum::extract::State;
 use cid::Cid;
-use hpips_client::blocks::Local;
-use hpips_client::{
-    AddError, AddOptions, Added, BlockGetter, ExportError, GetBlockError, ImportError, ImportOptions,
-    Reporter, add_local, export,
-};
+use hpips_client::blocks::{Attended, Left, Local};
+use hpips_client::{BlockGetter, ExportError, GetBlockError, export};
 use hpips_dag::DepthFirst;
-use serde::Deserialize;
-use tokio::sync::mpsc;
 
 use super::node::milliseconds;
 use super::parts::Parts;
-use crate::content::{self, ContentError, ContentPath, Listing};
+use crate::content::{self, ContentError, ContentPath};
 use crate::error::{ApiError, ErrorCode, chain_text};
-use crate::view::{AddAnswer, AddRequest, AddedView, Forgotten, GetAnswer, GetRequest, RootRequest};
+use crate::view::{Forgotten, GetAnswer, GetRequest, RootRequest};
 
-/// Parts of a file on their way to the reader; each is at most a block.
-const PARTS_AHEAD: usize = 4;
 /// Blocks of a DAG that is forgotten at most: 16 TiB at the default chunk size.
 const BLOCKS_MAX: usize = 1 << 24;
-
-#[derive(Deserialize)]
-pub(super) struct AtPath {
-    path: String,
-}
 
 fn parse_path(text: &str) -> Result<ContentPath, ApiError> {
     text.parse().map_err(|error| ApiError::bad_request(chain_text(&error)))
@@ -54,37 +40,21 @@ fn content_error(error: ContentError) -> ApiError {
     ApiError::new(code, chain_text(&error))
 }
 
-pub(super) async fn ls(
-    State(parts): State<Parts>,
-    Query(at): Query<AtPath>,
-) -> Result<Json<Listing>, ApiError> {
-    let path = parse_path(&at.path)?;
-    let blocks = parts.blocks(path.root).await?;
-    blocking(move || content::list(&path, &blocks).map(Json).map_err(content_error)).await
+/// Tells a thread when the future that waits for it is dropped.
+#[derive(Default)]
+pub(super) struct Watch(Left);
+
+impl Watch {
+    /// What the thread looks at.
+    pub(super) fn left(&self) -> Left {
+        self.0.clone()
+    }
 }
 
-/// The first block is waited for before the answer begins, so that "not found" is an answer of its own.
-/// A later failure cuts the body short, which the reader notices.
-pub(super) async fn cat(State(parts): State<Parts>, Query(at): Query<AtPath>) -> Result<Response, ApiError> {
-    let path = parse_path(&at.path)?;
-    let blocks = parts.blocks(path.root).await?;
-    let (sender, mut receiver) = mpsc::channel::<Result<Bytes, ContentError>>(PARTS_AHEAD);
-    tokio::task::spawn_blocking(move || {
-        let gone = |_| std::io::Error::from(std::io::ErrorKind::BrokenPipe);
-        let result = content::cat(&path, &blocks, &mut |part| sender.blocking_send(Ok(part)).map_err(gone));
-        if let Err(error) = result {
-            let _ = sender.blocking_send(Err(error));
-        }
-    });
-    let first = match receiver.recv().await {
-        Some(Err(error)) => return Err(content_error(error)),
-        first => first,
-    };
-    let rest = futures::stream::unfold(receiver, |mut receiver| async {
-        receiver.recv().await.map(|part| (part, receiver))
-    });
-    let body = Body::from_stream(futures::StreamExt::chain(futures::stream::iter(first), rest));
-    Ok(Response::new(body))
+impl Drop for Watch {
+    fn drop(&mut self) {
+        self.0.set();
+    }
 }
 
 pub(super) async fn get(
@@ -97,9 +67,13 @@ pub(super) async fn get(
     }
     let started = Instant::now();
     let blocks = parts.blocks(path.root).await?;
+    // Whoever interrupts the command drops this future, and nothing more is fetched or written for it.
+    let watch = Watch::default();
+    let left = watch.left();
     let (report, stats) = blocking(move || {
-        let cid = content::resolve(&path, &blocks).map_err(content_error)?;
-        let report = export(cid, &blocks, &request.target, &mut |_| {}).map_err(export_error)?;
+        let attended = Attended::new(Arc::new(blocks.clone()), left);
+        let cid = content::resolve(&path, &attended).map_err(content_error)?;
+        let report = export(cid, &attended, &request.target, &mut |_| {}).map_err(export_error)?;
         Ok((report, blocks.stats()))
     })
     .await?;
@@ -115,46 +89,12 @@ pub(super) async fn get(
 fn export_error(error: ExportError) -> ApiError {
     let code = match &error {
         ExportError::Exists(_) => ErrorCode::BadRequest,
-        ExportError::Get { source: GetBlockError::NotFound { .. }, .. } => ErrorCode::NotFound,
+        ExportError::Get { source: GetBlockError::NotFound { .. } | GetBlockError::TooFewSlots { .. } } => {
+            ErrorCode::NotFound
+        }
         _ => ErrorCode::Failed,
     };
     ApiError::new(code, chain_text(&error))
-}
-
-pub(super) async fn add(
-    State(parts): State<Parts>,
-    Json(request): Json<AddRequest>,
-) -> Result<Json<AddAnswer>, ApiError> {
-    if !request.path.is_absolute() {
-        return Err(ApiError::bad_request("the path must be given as an absolute path"));
-    }
-    let options = ImportOptions {
-        profile: request.profile.resolve()?,
-        hidden: request.hidden,
-        ..ImportOptions::default()
-    };
-    let store = parts.store;
-    blocking(move || {
-        let options = AddOptions { import: options, ..AddOptions::default() };
-        let added =
-            add_local(&store, &request.path, &options, &Reporter::none()).map_err(|error| match error {
-                AddError::Import(ImportError::Sink(_)) | AddError::Pin(_) => ApiError::failed(&error),
-                error => ApiError::bad_request(chain_text(&error)),
-            })?;
-        let view = |Added { cid, name, bytes, dag_bytes }| AddedView {
-            cid: cid.to_string(),
-            name,
-            bytes,
-            dag_bytes,
-        };
-        Ok(Json(AddAnswer {
-            root: added.report.root.to_string(),
-            files: added.report.files,
-            bytes: added.report.bytes.get(),
-            added: added.added.into_iter().map(view).collect(),
-        }))
-    })
-    .await
 }
 
 /// Unpins a root and deletes its blocks from the packs, so that the next read comes from the network.

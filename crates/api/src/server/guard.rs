@@ -1,8 +1,9 @@
-//! Who may speak to the API: programs of the person who owns the repo, never a web page.
+//! Who may speak to the API: programs of this machine, never a web page.
 //!
 //! A browser that is talked into calling `127.0.0.1` sends a foreign `Origin`, and one that was given a
 //! false address for a foreign name sends a foreign `Host`. Both are refused before anything is read. The
-//! token keeps other users of the machine out.
+//! token shows that a caller may read the repo. Everything wants it but Kubo's RPC, which wants it where the
+//! configuration says so, and always for secrets; commands that change who may do what ask for the [`Owner`].
 
 use std::net::IpAddr;
 
@@ -25,16 +26,30 @@ pub(crate) struct Guard {
     pub(crate) is_rpc_open: bool,
 }
 
-pub(crate) async fn check(State(guard): State<Guard>, request: Request, next: Next) -> Response {
+/// Marks requests of callers that showed the token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Owner;
+
+pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next: Next) -> Response {
     match guard.admit(request.method(), request.uri().path(), request.headers()) {
-        Ok(()) => next.run(request).await,
+        Ok(owner) => {
+            if let Some(owner) = owner {
+                request.extensions_mut().insert(owner);
+            }
+            next.run(request).await
+        }
         Err(error) => error.into_response(),
     }
 }
 
 impl Guard {
-    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<(), ApiError> {
+    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Owner>, ApiError> {
         let refuse = |message: &str| Err(ApiError::new(ErrorCode::Forbidden, message));
+        let token = headers
+            .get(header::AUTHORIZATION)
+            .and_then(|value| value.to_str().ok())
+            .and_then(|value| value.strip_prefix("Bearer "));
+        let owner = token.is_some_and(|token| equal_in_constant_time(token, &self.token)).then_some(Owner);
         // Below the RPC's prefix every method has an answer: all but POST are told so.
         let is_rpc = path.starts_with(&format!("{}/", crate::rpc::PREFIX));
         if !is_rpc && !matches!(*method, Method::GET | Method::POST) {
@@ -61,17 +76,15 @@ impl Guard {
             let own = host.map(|host| format!("http://{host}"));
             let is_foreign = |origin: &HeaderValue| own.as_ref().is_none_or(|own| origin != own.as_str());
             if !headers.get_all(header::ORIGIN).iter().any(is_foreign) {
-                return Ok(());
+                return Ok(owner);
             }
         }
-        let token = headers
-            .get(header::AUTHORIZATION)
-            .and_then(|value| value.to_str().ok())
-            .and_then(|value| value.strip_prefix("Bearer "));
-        if !token.is_some_and(|token| equal_in_constant_time(token, &self.token)) {
-            return refuse("the token of the repo's api file is missing or wrong");
+        if owner.is_none() {
+            return refuse(
+                "the token of the repo's api file is missing or wrong: call as the repo's owner, with its --repo-dir",
+            );
         }
-        Ok(())
+        Ok(owner)
     }
 }
 
@@ -114,6 +127,18 @@ mod tests {
         let guard = Guard { token: "secret".into(), is_rpc_open };
         let map = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         guard.admit(&Method::POST, path, &map).is_ok()
+    }
+
+    #[test]
+    fn a_caller_with_the_token_is_the_owner() {
+        let guard = Guard { token: "secret".into(), is_rpc_open: true };
+        let of = |token: &str| {
+            let host = (header::HOST, "127.0.0.1:5001".parse().unwrap());
+            let map = [host, (header::AUTHORIZATION, token.parse().unwrap())].into_iter().collect();
+            guard.admit(&Method::POST, "/api/v0/config", &map).unwrap()
+        };
+        assert_eq!(of("Bearer secret"), Some(Owner));
+        assert_eq!(of("Bearer wrong"), None);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The HTTP server: loopback only, guarded, bounded.
 
+mod add;
 mod chain;
 mod content;
 mod feed;
@@ -17,6 +18,8 @@ use tokio::net::TcpListener;
 use crate::error::{ApiError, ErrorCode};
 use crate::view::Version;
 
+pub(crate) use guard::Owner;
+
 pub use feed::Feed;
 pub use parts::{Host, Network, Parts};
 
@@ -30,7 +33,9 @@ pub enum BindError {
     #[error("the api must listen on a loopback address, not on {0}")]
     Public(SocketAddr),
     /// Taken, or not allowed.
-    #[error("the api cannot listen on {address}: another port stands in config under api")]
+    #[error(
+        "the api cannot listen on {address}. Another address: hpips config Addresses.API /ip4/127.0.0.1/tcp/5002"
+    )]
     Listen {
         /// Where.
         address: SocketAddr,
@@ -64,7 +69,8 @@ impl Server {
     }
 
     /// Says whether callers of `/api/v0` must show the token as those of everything else must. Without it any program
-    /// of this machine may call, as with Kubo; web pages of other origins never may.
+    /// of this machine may call, as with Kubo, but for keys and the settings of this program; web pages of other
+    /// origins never may.
     #[must_use]
     pub fn with_rpc_token(self, is_required: bool) -> Self {
         Self { is_rpc_open: !is_required, ..self }
@@ -105,14 +111,12 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/id", get(node::id))
         .route("/hpips/v0/status", get(node::status))
         .route("/hpips/v0/connect", post(node::connect))
-        .route("/hpips/v0/pins", get(node::pins))
         .route("/hpips/v0/mount", post(node::mount))
         .route("/hpips/v0/unmount", post(node::unmount))
         .route("/hpips/v0/shutdown", post(node::shutdown))
-        .route("/hpips/v0/add", post(content::add))
-        .route("/hpips/v0/cat", get(content::cat))
+        .route("/hpips/v0/add", post(add::add))
+        .route("/hpips/v0/add-lines", post(add::add_lines))
         .route("/hpips/v0/get", post(content::get))
-        .route("/hpips/v0/ls", get(content::ls))
         .route("/hpips/v0/forget", post(content::forget))
         .route("/hpips/v0/quote", post(objects::quote))
         .route("/hpips/v0/store", post(objects::store))

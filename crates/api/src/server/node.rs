@@ -10,7 +10,7 @@ use hpips_net::identity::{account_of, split_peer};
 use super::chain::{account_info, pledge_info};
 use super::parts::Parts;
 use crate::error::{ApiError, ErrorCode};
-use crate::view::{Connect, Done, Identity, MountRequest, NetworkStatus, PinView, Status};
+use crate::view::{Connect, Done, Identity, MountRequest, NetworkStatus, Status};
 
 /// Addresses in one request at most.
 const ADDRESSES_MAX: usize = 1024;
@@ -56,6 +56,8 @@ fn memory_bytes() -> Option<u64> {
     Some(kilobytes * 1024)
 }
 
+/// Keeps connections from now on, with peers that may start later: how the nodes of a test network find each other.
+/// People and programs use `swarm/connect` of the RPC, which says how it went.
 pub(super) async fn connect(
     State(parts): State<Parts>,
     Json(request): Json<Connect>,
@@ -71,10 +73,6 @@ pub(super) async fn connect(
         parts.net.keep(account, vec![address]).await;
     }
     Ok(Json(Done {}))
-}
-
-pub(super) async fn pins(State(parts): State<Parts>) -> Json<Vec<PinView>> {
-    Json(parts.store.pins().iter().map(PinView::from).collect())
 }
 
 pub(super) async fn mount(

@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use crate::error::{ApiError, ErrorCode, chain_text};
+use crate::rpc::Settings;
 
 /// How long a request waits for proving keys that are being made for the first time.
 const KEYS: Duration = Duration::from_secs(120);
@@ -47,6 +48,8 @@ pub struct Parts {
     pub network: Option<Network>,
     /// The process.
     pub host: Arc<dyn Host>,
+    /// A person's settings.
+    pub settings: Arc<dyn Settings>,
 }
 
 /// The chain's side of a node.

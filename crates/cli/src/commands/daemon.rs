@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 
+use super::init::Init;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 use crate::output::message;
@@ -9,6 +10,15 @@ use crate::output::message;
 /// Run the node until Ctrl-C.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Daemon {
+    /// Make the repo first where there is none.
+    #[arg(long)]
+    init: bool,
+    /// Profiles of the configuration of a repo that is made, with commas between.
+    #[arg(long, value_name = "NAMES", requires = "init")]
+    init_profile: Option<String>,
+    /// Accepted because Kubo has it; an older repo is taken over without asking.
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true)]
+    migrate: Option<Option<bool>>,
     /// Also end when this process, which must be the parent, ends.
     #[arg(long, value_name = "PID", hide = true)]
     end_with: Option<u32>,
@@ -16,6 +26,14 @@ pub(crate) struct Daemon {
 
 impl Daemon {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        if context.is_offline() {
+            let text = "a daemon is for others to reach, so it cannot run with --offline. Commands need no daemon for what \
+                        is on this machine. Nothing was started";
+            return Err(Stop::usage(text).into());
+        }
+        if self.init && !context.has_repo()? {
+            Init::with_profile(self.init_profile).run(context)?;
+        }
         let repo = context.repo()?;
         if let Some(parent) = self.end_with {
             end_with(parent)?;

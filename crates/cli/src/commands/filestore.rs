@@ -26,7 +26,7 @@ pub(crate) enum Filestore {
         /// In the order of the files.
         #[arg(long)]
         file_order: bool,
-        /// Forget those that are not sound.
+        /// Forget those that are not sound; not possible yet.
         #[arg(long)]
         remove_bad_blocks: bool,
     },
@@ -80,12 +80,12 @@ struct Dup {
 fn status_word(status: i64) -> &'static str {
     match status {
         0 => "ok",
-        1 => "error",
-        10 => "changed",
+        10 => "error",
         11 => "no-file",
-        20 => "missing",
-        21 => "keyerror",
-        _ => "unknown",
+        12 => "changed",
+        20 => "ERROR",
+        30 => "missing",
+        _ => "???",
     }
 }
 
@@ -116,7 +116,7 @@ impl Filestore {
                     if it.status == 20 {
                         message(format_args!("{}", it.error_msg));
                     }
-                    Ok(writeln!(out, "{:<8} {}", status_word(it.status), it.line())?)
+                    Ok(writeln!(out, "{:<7} {}", status_word(it.status), it.line())?)
                 })?;
                 done(
                     !bad,

@@ -75,8 +75,8 @@ impl Get {
             }
             Source::Node(node) => {
                 let request = view::GetRequest { path: path.to_string(), target: absolute(&output)? };
-                let answer: view::GetAnswer = context
-                    .block_on(async { Ok(node.post("/hpips/v0/get", &request, super::LONG).await?) })?;
+                let answer: view::GetAnswer =
+                    context.ask(node.post("/hpips/v0/get", &request, super::LONG))?;
                 (answer.files, answer.bytes)
             }
         };

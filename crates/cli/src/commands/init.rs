@@ -54,6 +54,11 @@ impl Report for Made {
 }
 
 impl Init {
+    /// A repo of a plain IPFS node.
+    pub(super) fn with_profile(profile: Option<String>) -> Self {
+        Self { network: None, profile, empty_repo: None, algorithm: None }
+    }
+
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let path = context.repo_path()?;
         let genesis = match &self.network {

@@ -1,31 +1,38 @@
 //! Commands about coins and deals: `pledge`, `wallet`, `deals`.
 
-use std::io::{self, Write};
+use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
-use hpips_api::escape;
 use hpips_api::view::{AccountInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, TransferRequest};
+use hpips_api::{CallError, ErrorCode, escape};
 use hpips_types::{ByteCount, TokenAmount};
 use serde::Serialize;
 
 use crate::context::Context;
-use crate::exit::{Exit, Stop};
-use crate::output::{Report, emit, message};
+use crate::exit::{Exit, Stop, classify};
+use crate::output::{Report, chain_text, emit, message};
 
-/// How long a transaction may take to be in a block, or keys to be made.
-const SLOW: Duration = Duration::from_secs(300);
+/// How long a transaction may take to be in a block, or keys to be made: longer than the node waits, so that its
+/// words come first.
+const SLOW: Duration = Duration::from_secs(330);
 
 /// Offer space and be paid for it.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Pledge {
     /// Space to seal and prove, as 100GB; or `status`.
     size: String,
-    /// Space open for deals; by default as much as the network allows for the sealed space.
+    /// Space open for deals; by default as much as is sealed.
     #[arg(long, value_name = "SIZE")]
     open: Option<String>,
-    /// What to ask, in HPIPS per GiB and 720 windows.
+    /// What to ask, in HPIPS per GiB and 720 windows; by default Hpips.AskNano of the configuration.
     #[arg(long, value_name = "AMOUNT")]
     ask: Option<TokenAmount>,
+    /// Most HPIPS that may be locked as collateral of what is stored here; by default all that are free.
+    #[arg(long, value_name = "AMOUNT")]
+    collateral: Option<TokenAmount>,
+    /// Start without asking.
+    #[arg(short, long)]
+    yes: bool,
 }
 
 #[derive(Serialize)]
@@ -50,18 +57,49 @@ impl Pledge {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let node = context.node()?;
         if self.size == "status" {
-            let pledge = context.block_on(async { Ok(node.get("/hpips/v0/pledge").await?) })?;
+            let pledge = context.ask(node.get("/hpips/v0/pledge"))?;
             return emit(&ShownPledge(pledge), context.json);
         }
         let sealed_bytes = parse_size(&self.size)?;
         let open_bytes = self.open.as_deref().map(parse_size).transpose()?.unwrap_or(sealed_bytes);
-        let request = PledgeRequest { sealed_bytes, open_bytes, ask: self.ask, collateral_max: None };
-        let _: Done = context.block_on(async { Ok(node.post("/hpips/v0/pledge", &request, SLOW).await?) })?;
+        let account: AccountInfo = context.ask(node.get("/hpips/v0/account"))?;
+        let collateral_max = self.collateral.unwrap_or(account.balance);
+        let size = |bytes| ByteCount::new(bytes).to_short();
+        message(format_args!(
+            "sealing    {} to seal and prove\nopen       {} for deals{}\ncollateral none now. What is stored here later locks coins of yours: {} HPIPS at most, of {} free",
+            size(sealed_bytes),
+            size(open_bytes),
+            self.ask.map_or(String::new(), |ask| format!(
+                ", at {} HPIPS per GiB and 720 windows",
+                ask.to_exact()
+            )),
+            collateral_max.to_exact(),
+            account.balance.to_exact(),
+        ));
+        if !self.yes && !agreed()? {
+            let text = "not started, nothing was changed. To start without being asked: --yes";
+            return Err(Stop::new(Exit::Funds, text).into());
+        }
+        let request =
+            PledgeRequest { sealed_bytes, open_bytes, ask: self.ask, collateral_max: Some(collateral_max) };
+        let _: Done = context.ask(node.post("/hpips/v0/pledge", &request, SLOW))?;
         message(
             "hpips: sealing begins. You may close this; it goes on while the node runs: hpips pledge status",
         );
         Ok(Exit::Done)
     }
+}
+
+/// Asks on a terminal; nobody else agrees by saying nothing.
+fn agreed() -> io::Result<bool> {
+    if !io::stdin().is_terminal() {
+        return Ok(false);
+    }
+    write!(io::stderr().lock(), "Start? [Y/n] ")?;
+    let mut answer = String::new();
+    // The end of the input is no answer.
+    let bytes = io::stdin().read_line(&mut answer)?;
+    Ok(bytes > 0 && matches!(answer.trim(), "" | "y" | "Y" | "yes"))
 }
 
 /// Bytes of `100GB`, `256 KiB` or a bare number.
@@ -119,7 +157,8 @@ impl Report for ShownAccount {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         writeln!(out, "account  {}", self.0.address)?;
         writeln!(out, "free     {} HPIPS", self.0.balance.to_short())?;
-        writeln!(out, "locked   {} HPIPS", self.0.locked.to_short())
+        writeln!(out, "locked   {} HPIPS", self.0.locked.to_short())?;
+        writeln!(out, "nonce    {}", self.0.nonce)
     }
 }
 
@@ -140,16 +179,33 @@ impl Wallet {
             Self::Balance { address } => {
                 let query = address.map_or(String::new(), |address| format!("?address={}", escape(&address)));
                 let url = format!("/hpips/v0/account{query}");
-                emit(&ShownAccount(context.block_on(async { Ok(node.get(&url).await?) })?), context.json)
+                emit(&ShownAccount(context.ask(node.get(&url))?), context.json)
             }
             Self::Send { to, amount } => {
+                let before: AccountInfo = context.ask(node.get("/hpips/v0/account"))?;
                 let request = TransferRequest { to, amount };
-                let sent =
-                    context.block_on(async { Ok(node.post("/hpips/v0/transfer", &request, SLOW).await?) })?;
-                emit(&Sent(sent), context.json)
+                let sent = context.ask(node.post("/hpips/v0/transfer", &request, SLOW));
+                emit(&Sent(sent.map_err(|error| unsure(&error, &before))?), context.json)
             }
         }
     }
+}
+
+/// What a person must know before coins are sent again, unless the node said that none were.
+fn unsure(error: &anyhow::Error, before: &AccountInfo) -> anyhow::Error {
+    let code = error.downcast_ref::<CallError>().and_then(CallError::code);
+    if code.is_some_and(|code| code != ErrorCode::Timeout) {
+        return Stop::new(classify(error), chain_text(error)).into();
+    }
+    let exit = if classify(error) == Exit::Interrupted { Exit::Interrupted } else { Exit::Failed };
+    let text = format!(
+        "{}. The coins may be sent all the same, also some minutes from now. Do not send again before you looked: \
+         hpips wallet balance showed {} HPIPS free and nonce {} before",
+        chain_text(error),
+        before.balance.to_exact(),
+        before.nonce,
+    );
+    Stop::new(exit, text).into()
 }
 
 /// Show deals: this node's, or those of an object.
@@ -188,13 +244,37 @@ impl Deals {
         let node = context.node()?;
         let query = self.root.map_or(String::new(), |root| format!("?root={}", escape(&root)));
         let url = format!("/hpips/v0/deals{query}");
-        emit(&ShownDeals(context.block_on(async { Ok(node.get(&url).await?) })?), context.json)
+        emit(&ShownDeals(context.ask(node.get(&url))?), context.json)
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_end_that_leaves_it_open_whether_coins_were_sent_says_so() {
+        let before = AccountInfo {
+            address: String::new(),
+            balance: TokenAmount::from_coins(7),
+            locked: TokenAmount::ZERO,
+            owed: TokenAmount::ZERO,
+            nonce: 3,
+        };
+        let refused = |code| CallError::Refused(hpips_api::ApiError::new(code, "words")).into();
+        for (error, exit, is_open) in [
+            (CallError::Deadline(SLOW).into(), Exit::Failed, true),
+            (Stop::new(Exit::Interrupted, "interrupted").into(), Exit::Interrupted, true),
+            (refused(ErrorCode::Timeout), Exit::Failed, true),
+            (refused(ErrorCode::Funds), Exit::Funds, false),
+            (refused(ErrorCode::Failed), Exit::Failed, false),
+        ] {
+            let error: anyhow::Error = error;
+            let said = unsure(&error, &before);
+            assert_eq!(classify(&said), exit, "{error}");
+            assert_eq!(said.to_string().contains("nonce 3"), is_open, "{said}");
+        }
+    }
 
     #[test]
     fn sizes_parse() {

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use hpips_api::view::{Connect, Done, MountRequest, Status};
+use hpips_api::view::{Done, MountRequest, Status};
 use hpips_types::ByteCount;
 use serde::{Deserialize, Serialize};
 
@@ -72,7 +72,7 @@ impl Report for Shown {
 impl StatusCommand {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         let node = context.node()?;
-        emit(&Shown(context.block_on(async { Ok(node.get("/hpips/v0/status").await?) })?), context.json)
+        emit(&Shown(context.ask(node.get("/hpips/v0/status"))?), context.json)
     }
 }
 
@@ -82,7 +82,7 @@ pub(crate) struct Shutdown {}
 
 impl Shutdown {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        tell(context, "/hpips/v0/shutdown", &Done {})
+        context.show(Call::new("shutdown"), |_: serde_json::Value, _| Ok(()))
     }
 }
 
@@ -115,10 +115,11 @@ impl Unmount {
 /// Connections with other nodes.
 #[derive(Debug, clap::Subcommand)]
 pub(crate) enum Swarm {
-    /// Stay connected with a peer.
+    /// Connect with peers and stay connected.
     Connect {
-        /// Multiaddress that ends in /p2p/NAME.
-        address: String,
+        /// Multiaddresses that end in /p2p/NAME.
+        #[arg(required = true)]
+        addresses: Vec<String>,
     },
     /// List connected peers.
     Peers {
@@ -128,6 +129,12 @@ pub(crate) enum Swarm {
     },
     /// List known addresses.
     Addrs,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Strings {
+    strings: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -154,8 +161,10 @@ struct Known {
 impl Swarm {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         match self {
-            Self::Connect { address } => {
-                tell(context, "/hpips/v0/connect", &Connect { addresses: vec![address] })
+            Self::Connect { addresses } => {
+                context.show(Call::new("swarm/connect").args(addresses), |connected: Strings, out| {
+                    Ok(connected.strings.iter().try_for_each(|line| writeln!(out, "{line}"))?)
+                })
             }
             Self::Peers { verbose } => {
                 let call = Call::new("swarm/peers").flag("verbose", verbose);
@@ -183,6 +192,6 @@ impl Swarm {
 
 fn tell(context: &Context, path: &str, body: &impl Serialize) -> anyhow::Result<Exit> {
     let node = context.node()?;
-    let _: Done = context.block_on(async { Ok(node.post(path, body, QUICK).await?) })?;
+    let _: Done = context.ask(node.post(path, body, QUICK))?;
     Ok(Exit::Done)
 }

@@ -10,9 +10,6 @@ use hpips_store::Store;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
 
-/// The name of the store's folder in a repo.
-pub(crate) use hpips_node::BLOCKS;
-
 /// The running node, or the store of a repo without one.
 pub(crate) enum Source {
     Node(ApiClient),
@@ -30,8 +27,7 @@ impl Source {
 
 /// Opens the store of a repo that no node runs on.
 pub(crate) fn open_store(context: &Context) -> anyhow::Result<Store> {
-    let folder = context.repo()?.folder(BLOCKS)?;
-    Ok(Store::open(folder, hpips_store::Config::default())?)
+    Ok(hpips_node::open_store(&context.repo()?)?)
 }
 
 /// Parses what a person typed as a path.
@@ -48,6 +44,9 @@ pub(crate) fn reading(path: &ContentPath, error: ContentError) -> anyhow::Error 
             format!("not found here: {path}. {text}; a running node could look further"),
         )
         .into();
+    }
+    if error.is_wrong_path() {
+        return Stop::new(Exit::NotFound, hpips_api::chain_text(&error)).into();
     }
     anyhow::Error::new(error).context(format!("cannot read {path}"))
 }

@@ -23,10 +23,11 @@ pub(crate) struct Answer {
     body: Body,
 }
 
-/// An error as the RPC sends it.
+/// An error as the RPC sends it, and as what guards it does.
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Refusal {
+    #[serde(alias = "message")]
     message: String,
 }
 
@@ -172,6 +173,7 @@ mod tests {
         };
         check(500, "{\"Message\":\"no\",\"Code\":0,\"Type\":\"error\"}", "no");
         check(400, "argument \"key\" is required\n", "argument \"key\" is required");
+        check(403, "{\"code\":\"forbidden\",\"message\":\"no token\"}", "no token");
         check(404, "404 page not found\n", &RpcError::Unknown.to_string());
         check(403, "", "the API answered 403 Forbidden");
     }

@@ -14,6 +14,8 @@ use crate::exit::{Exit, Stop};
 
 /// How much of an upload is read at once.
 const READ_BYTES: usize = 256 << 10;
+/// Arguments that go into the query, bytes: more are sent as lines of the body, as servers take no query of any length.
+const QUERY_ARGS_BYTES_MAX: usize = 16 << 10;
 /// Separates the parts of an upload. Names cannot hold it, they are escaped; of content it is as unlikely as
 /// any 128 bits.
 const BOUNDARY: &str = "hpips-3c1f0e5b7a92464d8e0b6f3d9a714c58";
@@ -29,6 +31,8 @@ pub(crate) enum Upload {
     Folder,
     /// A symlink to this target.
     Link(PathBuf),
+    /// Arguments, one a line.
+    Lines(String),
 }
 
 /// One part of an upload.
@@ -52,7 +56,7 @@ impl Part {
 
     fn head(&self, boundary: &str) -> String {
         let content_type = match self.upload {
-            Upload::File(_) | Upload::Stdin => "application/octet-stream",
+            Upload::File(_) | Upload::Stdin | Upload::Lines(_) => "application/octet-stream",
             Upload::Folder => "application/x-directory",
             Upload::Link(_) => "application/symlink",
         };
@@ -167,11 +171,21 @@ impl Call {
         if let Some(timeout) = common.timeout {
             query.push(("timeout", format!("{}ms", timeout.as_millis())));
         }
+        let mut parts = self.parts;
+        let args_bytes: usize =
+            query.iter().filter(|(name, _)| *name == "arg").map(|(_, text)| text.len()).sum();
+        if parts.is_none() && args_bytes > QUERY_ARGS_BYTES_MAX {
+            let (args, options) = query.into_iter().partition(|(name, _)| *name == "arg");
+            let args: Vec<(&str, String)> = args;
+            query = options;
+            let lines = args.iter().map(|(_, text)| format!("{text}\n")).collect::<String>();
+            parts = Some(vec![Part::new("", Upload::Lines(lines))]);
+        }
         let query: Vec<String> =
             query.iter().map(|(name, value)| format!("{name}={}", hpips_api::escape(value))).collect();
         let uri = format!("/api/v0/{}?{}", self.command, query.join("&"));
         let request = Request::builder().method(Method::POST).uri(uri);
-        let Some(parts) = self.parts else { return Ok(request.body(Body::empty())?) };
+        let Some(parts) = parts else { return Ok(request.body(Body::empty())?) };
         parts.iter().try_for_each(check)?;
         let form = request.header(header::CONTENT_TYPE, format!("multipart/form-data; boundary={BOUNDARY}"));
         Ok(form.body(form_of(parts))?)
@@ -216,6 +230,7 @@ fn encode(part: Part) -> BoxStream<'static, io::Result<Bytes>> {
             head.chain(ReaderStream::with_capacity(tokio::io::stdin(), READ_BYTES)).chain(end).boxed()
         }
         Upload::Folder => head.chain(end).boxed(),
+        Upload::Lines(lines) => head.chain(stream::once(async { Ok(Bytes::from(lines)) })).chain(end).boxed(),
         Upload::Link(target) => {
             let target = Bytes::from(target.into_os_string().into_encoded_bytes());
             head.chain(stream::once(async { Ok(target) })).chain(end).boxed()
@@ -244,6 +259,20 @@ mod tests {
              --B\r\nContent-Disposition: form-data; name=\"file?mode=0755&mtime=-1&mtime-nsecs=5\"; \
              filename=\"d%2Fl\"\r\nContent-Type: application/symlink\r\n\r\n../x\r\n--B--\r\n";
         assert_eq!(text.replace(BOUNDARY, "B"), expected);
+    }
+
+    #[test]
+    fn many_arguments_go_into_the_body() {
+        let args = || (0..2000).map(|number| format!("/ipfs/{number}"));
+        let request =
+            Call::new("pin/add").flag("stream", true).args(args()).request(&Common::default()).unwrap();
+        assert_eq!(request.uri(), "/api/v0/pin/add?stream=true");
+        let body = futures::executor::block_on(http_body_util::BodyExt::collect(request.into_body()));
+        let text = String::from_utf8(body.unwrap().to_bytes().to_vec()).unwrap();
+        assert!(
+            text.contains("\r\n\r\n/ipfs/0\n/ipfs/1\n") && text.contains("/ipfs/1999\n\r\n--"),
+            "{text:.300}"
+        );
     }
 
     #[test]

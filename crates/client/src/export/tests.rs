@@ -276,3 +276,29 @@ fn generated_trees_come_back_equal_in_bytes_modes_and_times() {
         assert!(everything(&source) == everything(&target), "seed {seed}");
     }
 }
+
+#[test]
+fn what_forbids_its_removal_is_removed() {
+    let folder = tempfile::tempdir().unwrap();
+    let place = folder.path().join("d");
+    fs::create_dir_all(place.join("e/f")).unwrap();
+    fs::write(place.join("e/f/x"), "x").unwrap();
+    for name in ["e/f", "e", ""] {
+        fs::set_permissions(place.join(name), Permissions::from_mode(0o0)).unwrap();
+    }
+    remove(&place).unwrap();
+    assert!(fs::symlink_metadata(&place).is_err());
+}
+
+#[test]
+fn what_came_to_stand_at_the_target_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let (from, to) = (folder.path().join("from"), folder.path().join("to"));
+    fs::write(&from, "new").unwrap();
+    fs::write(&to, "old").unwrap();
+    assert!(matches!(move_new(&from, &to), Err(ExportError::Exists(_))));
+    assert_eq!(fs::read(&to).unwrap(), b"old");
+    fs::remove_file(&to).unwrap();
+    move_new(&from, &to).unwrap();
+    assert_eq!(fs::read(&to).unwrap(), b"new");
+}

@@ -160,5 +160,12 @@ async fn a_root_without_deals_is_asked_of_connected_peers() {
     let missing = hpips_types::content::cid_v1(hpips_types::content::RAW, b"nobody has it");
     let failed = tokio::task::spawn_blocking(move || blocks.get(&missing)).await.unwrap();
     assert!(matches!(failed, Err(GetBlockError::NotFound { peers: 2, .. })), "{failed:?}");
+    // Long before its deadline ends a reader whose caller has left.
+    let blocks = NetBlocks::new(&holders.reader, &holders.store, Vec::new(), FetchOptions::default());
+    let started = Instant::now();
+    let is_wanted = move || started.elapsed() < Duration::from_millis(100);
+    let left = tokio::task::spawn_blocking(move || blocks.get_while(&missing, &is_wanted)).await.unwrap();
+    assert!(matches!(left, Err(GetBlockError::Unwanted { .. })), "{left:?}");
+    assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     holders.close().await;
 }

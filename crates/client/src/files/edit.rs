@@ -8,7 +8,7 @@ use hpips_types::content::RAW;
 
 use super::path::{segments, shown};
 use super::view::shape;
-use super::{Files, FilesError, Parents};
+use super::{Existing, Files, FilesError, Parents};
 use crate::read;
 
 /// What happens to one entry.
@@ -75,14 +75,21 @@ impl Files {
     /// or is a directory takes it under `name`.
     ///
     /// # Errors
-    /// [`FilesError::Exists`] when something stands there.
-    pub fn link(&self, source: Cid, name: &str, to: &str, parents: Parents) -> Result<(), FilesError> {
+    /// [`FilesError::Exists`] when something stands there and `existing` does not give it up.
+    pub fn link(
+        &self,
+        source: Cid,
+        name: &str,
+        to: &str,
+        parents: Parents,
+        existing: Existing,
+    ) -> Result<(), FilesError> {
         let _turn = self.turn();
         let root = self.root()?;
         let hold = self.lease(&root)?;
         hold.keep(&source);
         let steps = self.target(&root, name, to)?;
-        self.require_free(&root, &steps)?;
+        self.require_free(&root, &steps, existing)?;
         let node = self.node(&source, to)?;
         self.apply(&root, &steps, Change::Set(node), parents)
     }
@@ -91,10 +98,10 @@ impl Files {
     ///
     /// # Errors
     /// [`FilesError`] by variant.
-    pub fn cp(&self, from: &str, to: &str, parents: Parents) -> Result<(), FilesError> {
+    pub fn cp(&self, from: &str, to: &str, parents: Parents, existing: Existing) -> Result<(), FilesError> {
         let source = self.flush(from)?;
         let steps = segments(from)?;
-        self.link(source, steps.last().map_or("", String::as_str), to, parents)
+        self.link(source, steps.last().map_or("", String::as_str), to, parents, existing)
     }
 
     /// Moves within the files, in one change. A file that stands at the target is replaced, as with Kubo.
@@ -346,8 +353,14 @@ impl Files {
         Ok(steps)
     }
 
-    fn require_free(&self, root: &Cid, steps: &[String]) -> Result<(), FilesError> {
+    fn require_free(&self, root: &Cid, steps: &[String], existing: Existing) -> Result<(), FilesError> {
         match self.find(root, steps) {
+            Ok(cid)
+                if existing == Existing::Replace
+                    && self.look(&cid, &shown(steps))?.1.kind != Kind::Directory =>
+            {
+                Ok(())
+            }
             Ok(_) => Err(FilesError::Exists { path: shown(steps) }),
             Err(FilesError::NotFound { .. }) => Ok(()),
             Err(error) => Err(error),

@@ -36,7 +36,7 @@ pub struct Files {
     blocks: Arc<dyn BlockGetter>,
     profile: Profile,
     /// Held while the root is read, changed and set.
-    turn: Mutex<()>,
+    turn: Arc<Mutex<()>>,
 }
 
 impl std::fmt::Debug for Files {
@@ -54,13 +54,29 @@ pub enum Parents {
     Require,
 }
 
+/// What happens to a file that stands where another is to go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Existing {
+    /// It stays, and it is an error.
+    Keep,
+    /// The other takes its place in the same change. Directories are never replaced.
+    Replace,
+}
+
 impl Files {
     /// The files whose root `store` keeps, with content from `blocks`.
     ///
     /// `profile` decides the CIDs of what is made anew; Kubo's are those of [`Profile::unixfs_v0_2015`]. A directory
-    /// that changes keeps its CID version and hash function. There must be one `Files` a store.
+    /// that changes keeps its CID version and hash function. There must be one `Files` a store, or several that came
+    /// from one by [`Files::reading`].
     pub fn new(store: Store, blocks: Arc<dyn BlockGetter>, profile: Profile) -> Self {
-        Self { store, blocks, profile, turn: Mutex::new(()) }
+        Self { store, blocks, profile, turn: Arc::default() }
+    }
+
+    /// The same files with content from elsewhere; changes through both take turns.
+    #[must_use]
+    pub fn reading(&self, blocks: Arc<dyn BlockGetter>) -> Self {
+        Self { store: self.store.clone(), blocks, profile: self.profile, turn: Arc::clone(&self.turn) }
     }
 
     /// Root of all files; that of an empty directory, stored now, before the first change.

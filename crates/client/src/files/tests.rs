@@ -76,6 +76,23 @@ fn cids_are_those_of_kubo() {
 }
 
 #[test]
+fn a_file_is_replaced_by_what_is_there_in_one_change() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(&folder);
+    files.write("/a", &CREATE, &mut &b"old"[..]).unwrap();
+    files.write("/b", &CREATE, &mut &b"new"[..]).unwrap();
+    files.mkdir("/d/e", Parents::Make, None, None).unwrap();
+    let cp = |from: &str, to: &str| files.cp(from, to, Parents::Require, Existing::Replace);
+    assert!(matches!(cp("/nothing", "/a"), Err(FilesError::NotFound { .. })));
+    cp("/a", "/a").unwrap();
+    assert_eq!(content(&files, "/a", 0, None), b"old");
+    cp("/b", "/a").unwrap();
+    assert_eq!(content(&files, "/a", 0, None), b"new");
+    files.write("/e", &CREATE, &mut &b"x"[..]).unwrap();
+    assert!(matches!(cp("/e", "/d"), Err(FilesError::Exists { .. })), "a folder is never replaced");
+}
+
+#[test]
 fn cids_under_the_profile_of_2025_are_those_of_kubo() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(folder.path(), hpips_store::Config::default()).unwrap();
@@ -114,8 +131,9 @@ fn entries_move_are_copied_and_go() {
         |path: &str| -> Vec<String> { files.ls(path).unwrap().into_iter().map(|entry| entry.name).collect() };
     files.mkdir("/d/e", Parents::Make, None, None).unwrap();
     files.write("/a", &CREATE, &mut &b"hello"[..]).unwrap();
-    files.cp("/a", "/d/", Parents::Require).unwrap();
-    assert!(matches!(files.cp("/a", "/d", Parents::Require), Err(FilesError::Exists { .. })));
+    files.cp("/a", "/d/", Parents::Require, Existing::Keep).unwrap();
+    let keep = files.cp("/a", "/d", Parents::Require, Existing::Keep);
+    assert!(matches!(keep, Err(FilesError::Exists { .. })));
     files.mv("/a", "/d/e/b").unwrap();
     assert_eq!(names("/"), ["d"]);
     assert_eq!(names("/d"), ["a", "e"]);

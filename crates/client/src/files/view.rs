@@ -67,7 +67,14 @@ impl Files {
     /// # Errors
     /// [`FilesError`] by variant.
     pub fn stat(&self, path: &str) -> Result<FilesStat, FilesError> {
-        let hash = self.flush(path)?;
+        self.describe(self.flush(path)?, path)
+    }
+
+    /// Describes the root of anything; `path` is what it is called in errors.
+    ///
+    /// # Errors
+    /// [`FilesError`] by variant.
+    pub fn describe(&self, hash: Cid, path: &str) -> Result<FilesStat, FilesError> {
         let (block, info) = self.look(&hash, path)?;
         let (blocks, cumulative_size) = shape(&hash, &block, path)?;
         Ok(FilesStat {

@@ -23,11 +23,12 @@ pub(super) struct Lines<'a> {
     is_json: bool,
     bar: ProgressBar,
     last: Option<Line>,
+    roots: Vec<String>,
 }
 
 impl<'a> Lines<'a> {
     pub(super) fn new(add: &'a Add, is_json: bool) -> Self {
-        Self { add, is_json, bar: ProgressBar::hidden(), last: None }
+        Self { add, is_json, bar: ProgressBar::hidden(), last: None, roots: Vec::new() }
     }
 
     /// Whether a bar is to be drawn.
@@ -60,6 +61,12 @@ impl<'a> Lines<'a> {
         if !self.add.quieter && !self.add.silent {
             self.bar.suspend(|| self.write(&line))?;
         }
+        // Entries have a path; what was named has a name. The folder around all comes last and holds the rest.
+        if self.add.wrap_with_directory {
+            self.roots = vec![line.hash.clone()];
+        } else if !line.name.contains('/') && !self.roots.contains(&line.hash) {
+            self.roots.push(line.hash.clone());
+        }
         self.last = Some(line);
         Ok(())
     }
@@ -84,8 +91,8 @@ impl<'a> Lines<'a> {
         }
     }
 
-    /// The CID of what was printed last: the root of what was added.
-    pub(super) fn root(&self) -> Option<String> {
-        self.last.as_ref().map(|line| line.hash.clone())
+    /// The CIDs of what was named, or of the folder around it.
+    pub(super) fn roots(&self) -> &[String] {
+        &self.roots
     }
 }

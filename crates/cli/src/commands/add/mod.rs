@@ -9,11 +9,11 @@ mod lines;
 mod network;
 mod tree;
 
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 
-use hpips_api::{ApiClient, view};
+use hpips_api::{ApiClient, CallError, view};
 use hpips_client::Filter;
-use hpips_dag::Profile;
 use hpips_types::TokenAmount;
 use serde::Deserialize;
 
@@ -86,7 +86,7 @@ pub(crate) struct Add {
     /// Also put it at this path of `hpips files`.
     #[arg(long, value_name = "PATH")]
     to_files: Option<String>,
-    /// unixfs-v1-2025 (the default) or unixfs-v0-2015.
+    /// unixfs-v1-2025 or unixfs-v0-2015; by default Import.Profile of the configuration.
     #[arg(long, value_name = "NAME")]
     profile: Option<String>,
     /// CID version, 0 or 1; on its own, without a profile, as `ipfs add` would.
@@ -131,7 +131,7 @@ pub(crate) struct Add {
     /// Keep the times of files and folders.
     #[arg(long)]
     preserve_mtime: bool,
-    /// Give everything this mode, in octal.
+    /// Give everything this mode, in octal with a leading 0.
     #[arg(long, value_name = "MODE")]
     mode: Option<String>,
     /// Give everything this time, seconds since 1970.
@@ -140,10 +140,10 @@ pub(crate) struct Add {
     /// Nanoseconds of that time.
     #[arg(long, value_name = "NANOSECONDS")]
     mtime_nsecs: Option<u32>,
-    /// Store it on the network without asking, whatever it costs.
+    /// Store it on the network without asking.
     #[arg(short, long)]
     yes: bool,
-    /// Store it on the network without asking when it costs at most this, in HPIPS.
+    /// Store it on the network without asking, and only when it costs at most this with fees, in HPIPS.
     #[arg(long, value_name = "AMOUNT")]
     max_price: Option<TokenAmount>,
     /// For how long, in windows of the network.
@@ -179,29 +179,24 @@ impl Add {
         let repo = context.repo()?;
         let node = context.running_node()?;
         let joined = repo.genesis()?.is_some() && !self.local && !self.only_hash;
-        match &node {
-            _ if self.is_uploaded(node.is_some()) => {
-                self.upload(context, &mut lines)?;
-                if let (true, Some(node), Some(root)) = (joined, &node, lines.root()) {
-                    self.store(context, node, &root)?;
-                }
-            }
-            None => here::add(&self, context, &mut lines)?,
+        let added = match &node {
+            _ if self.is_uploaded(node.is_some()) => self.upload(context, &mut lines),
+            None => here::add(&self, context, &mut lines),
             Some(node) => {
-                for path in &self.paths {
-                    let root = self.add_by_node(context, node, path, &mut lines)?;
-                    if joined {
-                        self.store(context, node, &root)?;
-                    }
-                }
+                self.paths.iter().try_for_each(|path| self.add_by_node(context, node, path, &mut lines))
             }
-        }
+        };
+        // What was added is told before anything else is, also when something else was not.
         lines.finish()?;
-        if node.is_none() && joined {
-            let text = "kept on this machine only: no node is running. Start it with hpips daemon";
-            return Err(Stop::new(Exit::Funds, text).into());
+        added?;
+        match &node {
+            Some(node) if joined => self.store_all(context, node, lines.roots()),
+            None if joined => {
+                let text = "kept on this machine only: no node is running. Start it with hpips daemon";
+                Err(Stop::new(Exit::Funds, text).into())
+            }
+            _ => Ok(Exit::Done),
         }
-        Ok(Exit::Done)
     }
 
     /// Whether something is asked for that only the RPC does.
@@ -222,14 +217,6 @@ impl Add {
             || self.dereference_symlinks
             || self.pin == Some(false)
             || self.pin_name.is_some()
-            || self.hash.is_some()
-            || self.chunker.is_some()
-            || self.trickle
-            || self.max_file_links.is_some()
-            || self.max_directory_links.is_some()
-            || self.max_hamt_fanout.is_some()
-            || self.inline
-            || self.inline_limit.is_some()
             || self.preserve_mode
             || self.preserve_mtime
             || self.mode.is_some()
@@ -293,15 +280,29 @@ impl Add {
         node: &ApiClient,
         path: &Path,
         lines: &mut Lines<'_>,
-    ) -> anyhow::Result<String> {
+    ) -> anyhow::Result<()> {
         let request =
             view::AddRequest { path: absolute(path)?, profile: self.profile_request(), hidden: self.hidden };
-        let answer: view::AddAnswer =
-            context.block_on(async { Ok(node.post("/hpips/v0/add", &request, LONG).await?) })?;
-        for entry in answer.added {
-            lines.print(Line { name: entry.name, hash: entry.cid, size: entry.dag_bytes.to_string() })?;
+        if lines.wants_bar() {
+            lines.begin(None);
         }
-        Ok(answer.root)
+        // A closed pipe ends the printing, not the adding.
+        let mut closed = None;
+        context.ask(node.post_lines("/hpips/v0/add-lines", &request, |line| {
+            match line {
+                view::AddLine::Bytes(bytes) => lines.at(bytes),
+                view::AddLine::Added(view::AddedView { cid, name, dag_bytes, .. }) => {
+                    let printed = lines.print(Line { name, hash: cid, size: dag_bytes.to_string() });
+                    if let Err(error) = printed {
+                        closed.get_or_insert(error);
+                    }
+                }
+                view::AddLine::Done => return ControlFlow::Break(Ok(())),
+                view::AddLine::Failed(error) => return ControlFlow::Break(Err(CallError::from(error))),
+            }
+            ControlFlow::Continue(())
+        }))??;
+        closed.map_or(Ok(()), |error| Err(error.into()))
     }
 
     /// What is left out.
@@ -310,15 +311,19 @@ impl Add {
             .map_err(|error| Stop::usage(hpips_api::chain_text(&error)).into())
     }
 
-    fn profile(&self) -> anyhow::Result<Profile> {
-        self.profile_request().resolve().map_err(|error| Stop::usage(error.message).into())
-    }
-
     fn profile_request(&self) -> view::ProfileRequest {
         view::ProfileRequest {
             name: self.profile.clone(),
             cid_version: self.cid_version,
             raw_leaves: self.raw_leaves,
+            hash: self.hash.clone(),
+            chunker: self.chunker.clone(),
+            trickle: self.trickle,
+            max_file_links: self.max_file_links,
+            max_directory_links: self.max_directory_links,
+            max_hamt_fanout: self.max_hamt_fanout,
+            inline: self.inline,
+            inline_limit: self.inline_limit,
         }
     }
 }

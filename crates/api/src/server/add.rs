@@ -1,0 +1,142 @@
+//! Adding what the node can open itself, to the local store.
+
+use std::time::{Duration, Instant};
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+use bytes::Bytes;
+use hpips_client::blocks::Left;
+use hpips_client::{AddOptions, Added, ImportOptions, ImportReport, Listener, Source, add_all};
+use hpips_store::Store;
+use tokio::sync::mpsc;
+
+use super::content::{Watch, blocking};
+use super::parts::Parts;
+use crate::error::{ApiError, ErrorCode};
+use crate::view::{AddAnswer, AddLine, AddRequest, AddedView};
+
+/// Lines that wait for the caller.
+const LINES_AHEAD: usize = 64;
+/// How often it is told how far the reading is.
+const PROGRESS: Duration = Duration::from_millis(100);
+
+/// Adds, and answers when all is added.
+pub(super) async fn add(
+    State(parts): State<Parts>,
+    Json(request): Json<AddRequest>,
+) -> Result<Json<AddAnswer>, ApiError> {
+    let options = options(&parts, &request)?;
+    let watch = Watch::default();
+    let left = watch.left();
+    blocking(move || {
+        let mut added = Vec::new();
+        let mut listener = Hearing { left, take: |line| added.extend(one(line)) };
+        let report = run(&parts.store, &request, &options, &mut listener)?;
+        Ok(Json(AddAnswer {
+            root: report.root.to_string(),
+            files: report.files,
+            bytes: report.bytes.get(),
+            added,
+        }))
+    })
+    .await
+}
+
+fn one(line: AddLine) -> Option<AddedView> {
+    match line {
+        AddLine::Added(added) => Some(added),
+        _ => None,
+    }
+}
+
+/// Adds, and answers with an [`AddLine`] a line as it goes. When the caller leaves, the adding ends.
+pub(super) async fn add_lines(
+    State(parts): State<Parts>,
+    Json(request): Json<AddRequest>,
+) -> Result<Response, ApiError> {
+    let options = options(&parts, &request)?;
+    let (sender, receiver) = mpsc::channel::<Bytes>(LINES_AHEAD);
+    let watch = Watch::default();
+    let left = watch.left();
+    tokio::task::spawn_blocking(move || {
+        let send = |line: &AddLine| {
+            let mut text = serde_json::to_vec(line).expect("plain values");
+            text.push(b'\n');
+            // That nobody takes it is seen at the next look.
+            let _ = sender.blocking_send(text.into());
+        };
+        let (mut told, mut bytes) = (Instant::now(), 0u64);
+        let take = |line| match line {
+            AddLine::Bytes(more) => {
+                bytes += more;
+                if told.elapsed() >= PROGRESS {
+                    told = Instant::now();
+                    send(&AddLine::Bytes(bytes));
+                }
+            }
+            line => send(&line),
+        };
+        let result = run(&parts.store, &request, &options, &mut Hearing { left, take });
+        send(&match result {
+            Ok(_) => AddLine::Done,
+            Err(error) => AddLine::Failed(error),
+        });
+    });
+    let lines = futures::stream::unfold((receiver, watch), |(mut receiver, watch)| async {
+        let line = receiver.recv().await?;
+        Some((Ok::<_, std::convert::Infallible>(line), (receiver, watch)))
+    });
+    let mut response = Response::new(Body::from_stream(lines));
+    let media = HeaderValue::from_static("application/x-ndjson");
+    response.headers_mut().insert(header::CONTENT_TYPE, media);
+    Ok(response)
+}
+
+fn options(parts: &Parts, request: &AddRequest) -> Result<AddOptions, ApiError> {
+    if !request.path.is_absolute() {
+        return Err(ApiError::bad_request("the path must be given as an absolute path"));
+    }
+    let configured = parts.settings.get("Import.Profile").map_err(|error| ApiError::failed(&error))?;
+    let import = ImportOptions {
+        profile: request.profile.resolve(configured.as_str().unwrap_or_default())?,
+        hidden: request.hidden,
+        ..ImportOptions::default()
+    };
+    Ok(AddOptions { import, ..AddOptions::default() })
+}
+
+fn run(
+    store: &Store,
+    request: &AddRequest,
+    options: &AddOptions,
+    listener: &mut dyn Listener,
+) -> Result<ImportReport, ApiError> {
+    let reports = add_all(store, vec![Source::Path(&request.path)], options, listener)
+        .map_err(|error| ApiError::failed(&error))?;
+    let report = reports.into_iter().next();
+    report.ok_or_else(|| ApiError::new(ErrorCode::Failed, "nothing was added"))
+}
+
+/// Hands on what an import says, until the caller has left.
+struct Hearing<F> {
+    left: Left,
+    take: F,
+}
+
+impl<F: FnMut(AddLine)> Listener for Hearing<F> {
+    fn added(&mut self, added: Added) {
+        let Added { cid, name, bytes, dag_bytes } = added;
+        (self.take)(AddLine::Added(AddedView { cid: cid.to_string(), name, bytes, dag_bytes }));
+    }
+
+    fn bytes(&mut self, more: u64) {
+        (self.take)(AddLine::Bytes(more));
+    }
+
+    fn is_cancelled(&self) -> bool {
+        self.left.is_set()
+    }
+}
