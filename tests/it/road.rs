@@ -121,11 +121,18 @@ async fn road() {
     let source = folder.path().join("lake");
     write_folder(&source);
     let profile = ProfileRequest { cid_version: Some(0), ..ProfileRequest::default() };
-    let planets = AddRequest { path: source.join("planets"), profile, hidden: false };
+    let planets =
+        AddRequest { path: source.join("planets"), profile, hidden: false, nocopy: false, rehash: false };
     let planets: AddAnswer = post(&client, "/hpips/v0/add", &planets).await;
     assert_eq!(planets.root, "QmWSgS32xQEcXMeqd3YPJLrNBLSdsfYCep2U7CFkyrjXwY", "a published CID");
 
-    let request = AddRequest { path: source.clone(), profile: ProfileRequest::default(), hidden: false };
+    let request = AddRequest {
+        path: source.clone(),
+        profile: ProfileRequest::default(),
+        hidden: false,
+        nocopy: false,
+        rehash: false,
+    };
     let added: AddAnswer = post(&client, "/hpips/v0/add", &request).await;
     let root = added.root;
     let quote: QuoteAnswer =

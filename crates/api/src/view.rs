@@ -269,6 +269,12 @@ pub struct AddRequest {
     /// Whether names that begin with a dot are taken along.
     #[serde(default)]
     pub hidden: bool,
+    /// Whether leaves stay in the files they come from.
+    #[serde(default)]
+    pub nocopy: bool,
+    /// Whether files that have not changed since they were added last are read as well.
+    #[serde(default)]
+    pub rehash: bool,
 }
 
 /// What was added.

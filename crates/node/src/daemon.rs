@@ -175,7 +175,8 @@ impl Node {
         let client = network.as_ref().map(|network| network.client.clone());
         let host = Arc::new(Process::new(Fetcher::new(&net, &store, client), stop.clone()));
         let settings = crate::offline::settings(repo)?;
-        Ok(Self { parts: Parts { net, store, network, host, settings }, stop, tasks })
+        let parts = Parts { net, store, repo: repo.path().to_owned(), network, host, settings };
+        Ok(Self { parts, stop, tasks })
     }
 
     /// Takes nothing in any more, lets go of the folder, stops the roles, then what they stand on.

@@ -200,7 +200,13 @@ impl Story<'_, '_> {
     }
 
     async fn add(&mut self) -> Result<QuoteAnswer, DemoError> {
-        let request = AddRequest { path: self.place.path.clone(), profile: Default::default(), hidden: true };
+        let request = AddRequest {
+            path: self.place.path.clone(),
+            profile: Default::default(),
+            hidden: true,
+            nocopy: false,
+            rehash: false,
+        };
         let added: AddAnswer = post(self.client()?, "adding files", "/hpips/v0/add", &request).await?;
         check(added.bytes == self.place.tree.bytes(), || {
             format!("{} bytes were added of {}", added.bytes, self.place.tree.bytes())

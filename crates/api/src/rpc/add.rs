@@ -2,14 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
+use std::sync::mpsc::{SyncSender, sync_channel};
 
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
+use hpips_client::files::{Existing, Parents};
 use hpips_dag::{
     Block, DirectoryBuilder, FileBuilder, Metadata, Mtime, Node, Profile, safe_name, symlink_with,
 };
-use hpips_store::{PinKind, Store};
+use hpips_store::PinKind;
 use serde::Serialize;
 
 use super::answer::{self, Form, Sink};
@@ -21,7 +23,9 @@ use super::state::State;
 use crate::profile::{ProfileRequest, parse_mode};
 
 /// Blocks stored at once, bytes: enough that one sync serves many.
-const BATCH_BYTES: usize = 32 << 20;
+const BATCH_BYTES: usize = 16 << 20;
+/// Batches that wait to be stored. With the one being made and the one being written that is 48 MiB.
+const BATCHES_AHEAD: usize = 1;
 /// Chunks read at once, so that as many are hashed in parallel.
 const CHUNKS_AT_ONCE: usize = 8;
 /// Directories inside each other at most.
@@ -102,9 +106,13 @@ fn parse_mtime(seconds: &str, nanoseconds: Option<&str>) -> Result<Mtime, RpcErr
 
 /// Options of Kubo's `add` that change what is stored and that are refused here, with the reason.
 const REFUSED: &[(&str, &str)] = &[
-    ("nocopy", "files sent along cannot be left in place: add the path itself"),
+    (
+        "nocopy",
+        "what is sent along has no place to stay in: hpips add --nocopy FILE on the machine of the repo",
+    ),
     ("fscache", "there is no such cache"),
 ];
+
 /// What decides the CIDs: the configuration, changed by single options.
 fn profile(state: &State, call: &Call) -> Result<Profile, RpcError> {
     let text = |name: &str| call.option(&[name]).map(str::to_owned);
@@ -137,9 +145,11 @@ pub(super) async fn add(
             return Err(RpcError::client(format!("--{name}: {reason}")));
         }
     }
-    if let Some(path) = call.option(&["to-files"]) {
-        return Err(RpcError::client(format!("--to-files {path}: add first, then use files/cp")));
-    }
+    let to_files = match call.option(&["to-files"]) {
+        // Without a value it means the root.
+        Some(path) => Some((state.files(&call)?, if path.is_empty() { "/" } else { path }.to_owned())),
+        None => None,
+    };
     let wanted = Wanted {
         profile: profile(&state, &call)?,
         wrap: call.flag(&["wrap-with-directory", "w"], false)?,
@@ -165,19 +175,43 @@ pub(super) async fn add(
         let store = state.store();
         // Until the pins stand nobody collects what is stored here.
         let _hold = store.hold()?;
-        let mut adder = Adder {
-            store: &store,
-            sink,
-            wanted: &wanted,
-            batch: Vec::new(),
-            batch_bytes: 0,
-            top: BTreeMap::new(),
-            roots: Vec::new(),
-            items: 0,
-        };
-        let taken = adder.take_all(&mut parts);
-        // What was named before a failure is whole, was told, and stays.
-        adder.pin()?;
+        // Blocks are stored while the next ones are read and hashed.
+        let (roots, taken) = std::thread::scope(|scope| {
+            let (batches, waiting) = sync_channel::<Vec<Block>>(BATCHES_AHEAD);
+            let writer = scope.spawn(|| waiting.into_iter().try_for_each(|batch| store.put_built(batch)));
+            let mut adder = Adder {
+                batches,
+                sink,
+                wanted: &wanted,
+                batch: Vec::new(),
+                batch_bytes: 0,
+                top: BTreeMap::new(),
+                roots: Vec::new(),
+                items: 0,
+            };
+            let taken = adder.take_all(&mut parts);
+            let flushed = adder.flush();
+            let roots = adder.roots;
+            drop(adder.batches);
+            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            written.map_err(RpcError::from).and(flushed).map(|()| (roots, taken))
+        })?;
+        if !wanted.only_hash {
+            // What was named before a failure is whole, was told, and stays.
+            for (name, root) in roots {
+                if wanted.pin {
+                    store.pin(&root, PinKind::Recursive, &wanted.pin_name)?;
+                }
+                if let Some((files, path)) = &to_files {
+                    files.link(root, &name, path, Parents::Require, Existing::Keep).map_err(|error| {
+                        RpcError::new(format!(
+                            "added, but not put at {path}: {}",
+                            crate::error::chain_text(&error)
+                        ))
+                    })?;
+                }
+            }
+        }
         taken
     })
     .await
@@ -190,15 +224,16 @@ enum Item {
 }
 
 struct Adder<'a> {
-    store: &'a Store,
+    /// To whoever stores blocks.
+    batches: SyncSender<Vec<Block>>,
     sink: &'a Sink,
     wanted: &'a Wanted,
     batch: Vec<Block>,
     batch_bytes: usize,
     /// What is being gathered: one thing that was named, or with `wrap` all of them.
     top: BTreeMap<String, Item>,
-    /// What is complete.
-    roots: Vec<Cid>,
+    /// What is complete, by name.
+    roots: Vec<(String, Cid)>,
     items: usize,
 }
 
@@ -326,7 +361,12 @@ impl Adder<'_> {
 
     fn flush(&mut self) -> Result<(), RpcError> {
         self.batch_bytes = 0;
-        Ok(self.store.put_built(std::mem::take(&mut self.batch))?)
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let sent = self.batches.send(std::mem::take(&mut self.batch));
+        // The reason is with whoever does not take it.
+        sent.map_err(|_| RpcError::new("the blocks cannot be stored"))
     }
 
     /// Builds what was gathered.
@@ -334,7 +374,7 @@ impl Adder<'_> {
         let top = std::mem::take(&mut self.top);
         if self.wanted.wrap {
             let root = self.directory("", top, Metadata::default())?;
-            self.roots.push(root.cid);
+            self.roots.push((root.cid.to_string(), root.cid));
             return Ok(());
         }
         for (name, item) in top {
@@ -342,17 +382,7 @@ impl Adder<'_> {
                 Item::Built(node) => node,
                 Item::Directory(entries, metadata) => self.directory(&name, entries, metadata)?,
             };
-            self.roots.push(node.cid);
-        }
-        Ok(())
-    }
-
-    fn pin(&mut self) -> Result<(), RpcError> {
-        self.flush()?;
-        if self.wanted.pin && !self.wanted.only_hash {
-            for root in std::mem::take(&mut self.roots) {
-                self.store.pin(&root, PinKind::Recursive, &self.wanted.pin_name)?;
-            }
+            self.roots.push((name, node.cid));
         }
         Ok(())
     }

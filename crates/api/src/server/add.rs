@@ -103,9 +103,10 @@ fn options(parts: &Parts, request: &AddRequest) -> Result<AddOptions, ApiError> 
     let import = ImportOptions {
         profile: request.profile.resolve(configured.as_str().unwrap_or_default())?,
         hidden: request.hidden,
+        nocopy: request.nocopy,
         ..ImportOptions::default()
     };
-    Ok(AddOptions { import, ..AddOptions::default() })
+    Ok(AddOptions { import, repo: Some(parts.repo.clone()), rehash: request.rehash, ..AddOptions::default() })
 }
 
 fn run(

@@ -1,6 +1,6 @@
 //! What the endpoints speak for.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -44,6 +44,8 @@ pub struct Parts {
     pub net: Net,
     /// The blocks.
     pub store: Store,
+    /// The folder of the repo.
+    pub repo: PathBuf,
     /// What a node has that joined a network.
     pub network: Option<Network>,
     /// The process.

@@ -170,6 +170,7 @@ impl Add {
         if self.paths.is_empty() {
             self.paths.push("-".into());
         }
+        self.check_nocopy(context)?;
         let mut lines = Lines::new(&self, context.json);
         if context.has_api() {
             self.upload(context, &mut lines)?;
@@ -199,10 +200,32 @@ impl Add {
         }
     }
 
+    /// Files can stay where they are only when whoever keeps their blocks reads them there.
+    fn check_nocopy(&self, context: &Context) -> anyhow::Result<()> {
+        if !self.nocopy {
+            return Ok(());
+        }
+        if self.raw_leaves == Some(false) {
+            return Err(Stop::usage("--nocopy needs raw leaves").into());
+        }
+        if context.has_api()
+            || self.to_files.is_some()
+            || self.paths.iter().any(|path| path.as_os_str() == "-")
+        {
+            let text = "--nocopy refers to files of this machine: it goes neither with --api, --to-files nor standard input";
+            return Err(Stop::usage(text).into());
+        }
+        if self.is_uploaded(true) && context.running_node()?.is_some() {
+            let text = "--nocopy goes with no other option but those of the profile while a node is running";
+            return Err(Stop::usage(text).into());
+        }
+        Ok(())
+    }
+
     /// Whether something is asked for that only the RPC does.
     fn is_uploaded(&self, by_node: bool) -> bool {
         let reads_stdin = self.paths.iter().any(|path| path.as_os_str() == "-");
-        let only_by_rpc = self.to_files.is_some() || self.nocopy;
+        let only_by_rpc = self.to_files.is_some();
         if !by_node || only_by_rpc {
             return only_by_rpc;
         }
@@ -269,7 +292,6 @@ impl Add {
             .flag("wrap-with-directory", self.wrap_with_directory)
             .flag("trickle", self.trickle)
             .flag("inline", self.inline)
-            .flag("nocopy", self.nocopy)
             .flag("preserve-mode", self.preserve_mode)
             .flag("preserve-mtime", self.preserve_mtime)
     }
@@ -281,8 +303,13 @@ impl Add {
         path: &Path,
         lines: &mut Lines<'_>,
     ) -> anyhow::Result<()> {
-        let request =
-            view::AddRequest { path: absolute(path)?, profile: self.profile_request(), hidden: self.hidden };
+        let request = view::AddRequest {
+            path: absolute(path)?,
+            profile: self.profile_request(),
+            hidden: self.hidden,
+            nocopy: self.nocopy,
+            rehash: self.rehash,
+        };
         if lines.wants_bar() {
             lines.begin(None);
         }
@@ -315,7 +342,8 @@ impl Add {
         view::ProfileRequest {
             name: self.profile.clone(),
             cid_version: self.cid_version,
-            raw_leaves: self.raw_leaves,
+            // Only raw leaves can stay where they are.
+            raw_leaves: self.raw_leaves.or(self.nocopy.then_some(true)),
             hash: self.hash.clone(),
             chunker: self.chunker.clone(),
             trickle: self.trickle,
