@@ -21,6 +21,7 @@ use hpips_types::Cid;
 use hpips_types::content::{RAW, cid_v1};
 use sha2::{Digest, Sha256};
 
+use crate::binary::{hpips, ok};
 use crate::table::{Table, timed};
 
 /// Bytes read, hashed or written at once, as the default profile cuts.
@@ -83,8 +84,8 @@ pub(crate) fn run(flags: &[String]) -> Table {
     let kubo = Kubo::find(folder.path());
     table.note(format!("{} threads, in {}", threads(), folder.path().display()));
     table.note(if kubo.is_some() { "beside Kubo" } else { "kubo not installed: no figures beside it" });
-    table.note("dag export and import are made by the API, and not measured here");
     large_file(&sizes, folder.path(), kubo.as_ref(), &mut table);
+    cars(&sizes, folder.path(), &mut table);
     small_files(&sizes, folder.path(), kubo.as_ref(), &mut table);
     garbage(&sizes, folder.path(), &mut table);
     table
@@ -189,28 +190,40 @@ fn large_file(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Tab
         });
     };
     read_all();
-    let ((), took) = timed(read_all);
+    let took = best(|| timed(read_all).1);
     std::hint::black_box(sum.into_inner());
     let limit = a_second(bytes, took);
     table.speed("machine::cached read + crc32c/all cores", limit, None, "a limit");
     let blocks = Local(target);
-    let mut got = 0;
-    let (done, took) = timed(|| {
-        read(&blocks, root, .., &mut |part| {
-            got += part.len() as u64;
-            Ok(())
-        })
+    let took = best(|| {
+        let mut got = 0;
+        let (done, took) = timed(|| {
+            read(&blocks, root, .., &mut |part| {
+                got += part.len() as u64;
+                Ok(())
+            })
+        });
+        done.expect("what was just added");
+        assert_eq!(got, bytes, "all of the file");
+        took
     });
-    done.expect("what was just added");
-    assert_eq!(got, bytes, "all of the file");
     table.speed("client::cat", a_second(bytes, took), Some(("cached read + crc32c", limit)), "0.70");
     let out = folder.join("large-out");
-    let ((), took) = timed(|| copy(&file, &out, bytes));
+    // Nothing older waits to be written when either begins.
+    let took = best(|| {
+        let _ = fs::remove_file(&out);
+        rustix::fs::sync();
+        timed(|| copy(&file, &out, bytes)).1
+    });
     let limit = a_second(bytes, took);
     table.speed("machine::cached read + crc32c + write", limit, None, "a limit");
-    fs::remove_file(&out).expect("just written");
-    let (done, took) = timed(|| export(root, &blocks, &out, &mut |_| {}));
-    assert_eq!(done.expect("what was just added").bytes.get(), bytes);
+    let took = best(|| {
+        fs::remove_file(&out).expect("just written");
+        rustix::fs::sync();
+        let (done, took) = timed(|| export(root, &blocks, &out, &mut |_| {}));
+        assert_eq!(done.expect("what was just added").bytes.get(), bytes);
+        took
+    });
     table.speed("client::get", a_second(bytes, took), Some(("cached read + crc32c + write", limit)), "0.70");
     fs::remove_file(&out).expect("just written");
     if let Some(took) = kubo.and_then(|kubo| kubo.add(&path)) {
@@ -219,6 +232,58 @@ fn large_file(sizes: &Sizes, folder: &Path, kubo: Option<&Kubo>, table: &mut Tab
     }
     fs::remove_dir_all(folder.join("large-store")).expect("just written");
     fs::remove_file(&path).expect("just written");
+}
+
+/// The best of a few: what else the machine does only ever adds.
+fn best(mut measure: impl FnMut() -> Duration) -> Duration {
+    (0..5).map(|_| measure()).min().unwrap_or_default()
+}
+
+/// A DAG through the program, as people use it: out into a pipe that is thrown away, and in from a file.
+fn cars(sizes: &Sizes, folder: &Path, table: &mut Table) {
+    let path = folder.join("large");
+    let mut file = File::create(&path).expect("a new file");
+    let mut part = vec![0; PART_BYTES];
+    let parts = parts_of(sizes.file_bytes);
+    for number in 0..parts {
+        fill(&mut part, number as u64 + (1 << 43));
+        file.write_all(&part).expect("room on the disk");
+    }
+    drop(file);
+    let bytes = (parts * PART_BYTES) as u64;
+    let (from, to) = (folder.join("from"), folder.join("to"));
+    ok(&from, &["init"]);
+    ok(&to, &["init"]);
+    let root = ok(&from, &["add", "--local", "-Q", &path.to_string_lossy()]);
+    fs::remove_file(&path).expect("just written");
+    let export = || {
+        let mut command = Command::new(hpips());
+        command.args(["dag", "export", root.trim()]).env("HPIPS_PATH", &from);
+        command
+    };
+    let took =
+        best(|| timed(|| assert!(export().stdout(Stdio::null()).status().is_ok_and(|s| s.success()))).1);
+    table.speed("hpips dag export", a_second(bytes, took), None, "1000 MB/s");
+    let car = folder.join("car");
+    let out = File::create(&car).expect("a new file");
+    assert!(export().stdout(out).status().is_ok_and(|status| status.success()));
+    rustix::fs::sync();
+    let copy = folder.join("copy");
+    let ((), took) = timed(|| {
+        let mut out = File::create(&copy).expect("a new file");
+        io::copy(&mut File::open(&car).expect("just written"), &mut out).expect("room on the disk");
+        out.sync_all().expect("a disk that syncs");
+    });
+    let limit = a_second(bytes, took);
+    table.speed("machine::copy + sync", limit, None, "a limit");
+    fs::remove_file(&copy).expect("just written");
+    rustix::fs::sync();
+    let (_, took) = timed(|| ok(&to, &["dag", "import", &car.to_string_lossy()]));
+    let what = "1000 MB/s or 0.70";
+    table.speed("hpips dag import", a_second(bytes, took), Some(("copy + sync", limit)), what);
+    fs::remove_file(&car).expect("just written");
+    fs::remove_dir_all(&from).expect("just written");
+    fs::remove_dir_all(&to).expect("just written");
 }
 
 /// Copies a file part by part, with the sum that reading a block takes.

@@ -2,6 +2,8 @@
 //!
 //! Built with the one profile of the house, run on demand, never part of a test run: nothing here asserts a time.
 
+#[path = "../it/binary.rs"]
+mod binary;
 mod content;
 mod proofs;
 mod table;

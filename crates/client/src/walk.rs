@@ -12,8 +12,8 @@ use crate::blocks::{BlockGetter, GetBlockError};
 
 /// Blocks announced before they are needed.
 const ANNOUNCED: usize = 32;
-/// Blocks read together. Two such windows are in memory: 64 MiB where every block is of 2 MiB.
-const WINDOW: usize = 16;
+/// Blocks read together. Two such windows are in memory: 32 MiB where every block is of 2 MiB.
+const WINDOW: usize = 8;
 /// A window of fewer blocks is not worth a thread.
 const WINDOW_MIN: usize = 4;
 
