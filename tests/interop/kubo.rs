@@ -14,7 +14,7 @@ use tempfile::TempDir;
 const START: Duration = Duration::from_secs(120);
 
 /// The `ipfs` program: `HPIPS_KUBO`, else the first on the path.
-fn program() -> Option<&'static Path> {
+pub(crate) fn program() -> Option<&'static Path> {
     static PROGRAM: LazyLock<Option<PathBuf>> = LazyLock::new(|| {
         let named = std::env::var_os("HPIPS_KUBO").filter(|named| !named.is_empty()).map(PathBuf::from);
         let path = std::env::var_os("PATH").unwrap_or_default();

@@ -210,6 +210,9 @@ pub struct TransferRequest {
     pub to: String,
     /// How many nano.
     pub amount: TokenAmount,
+    /// A name under which this is sent once, however often it is asked for while the node runs.
+    #[serde(default)]
+    pub once: Option<String>,
 }
 
 /// A transaction that was executed.

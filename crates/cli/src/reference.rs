@@ -25,7 +25,7 @@ none are given and it is no terminal. `hpips completion` prints completions for 
 | 5 | coins are missing, or nobody agreed to spend them; nothing was spent |
 | 10 | there is no repo |
 | 11 | another process owns the repo |
-| 130 | interrupted; safe to repeat, but `wallet send` not before you looked as its message says |
+| 130 | interrupted; safe to repeat, but `wallet send` only as its message says |
 ";
 
 fn describe(command: &mut clap::Command, path: &str, out: &mut String) {

@@ -1,9 +1,10 @@
 //! What stands on the chain, and the account's part in it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::{Query, State};
+use axum::{Extension, Json};
 use hpips_chain::WalletError;
 use hpips_ledger::rows::SlotState;
 use hpips_ledger::{Operation, StateView, query};
@@ -11,6 +12,7 @@ use hpips_provider::Target;
 use hpips_types::{AccountId, DealId, Height, TokenAmount};
 use serde::Deserialize;
 
+use super::once::Once;
 use super::parts::{Network, Parts};
 use crate::error::{ApiError, ErrorCode, chain_text};
 use crate::view::{
@@ -18,6 +20,8 @@ use crate::view::{
     SlotInfo, Totals, TransferRequest,
 };
 
+/// Bytes in the name of a transfer at most.
+const NAME_BYTES_MAX: usize = 64;
 /// Longest wait of one poll for blocks.
 const WAIT_MAX: Duration = Duration::from_secs(20);
 
@@ -163,29 +167,43 @@ pub(super) async fn pledge(
     Ok(Json(Done {}))
 }
 
+/// Transfers by the name that the sender gave them.
+pub(super) type Transfers = Once<TransferRequest, Executed>;
+
 pub(super) async fn transfer(
     State(parts): State<Parts>,
+    Extension(transfers): Extension<Arc<Transfers>>,
     Json(request): Json<TransferRequest>,
 ) -> Result<Json<Executed>, ApiError> {
     let network = parts.network()?;
     let to = parse_account(&request.to)?;
-    let wallet = network.wallet.clone();
-    let free = query::account(&network.chain.state(), &wallet.account()).balance;
-    if request.amount > free {
-        let text = format!("{} HPIPS needed, {} free; nothing was spent", request.amount, free);
-        return Err(ApiError::new(ErrorCode::Funds, text));
-    }
-    match wallet.execute(vec![Operation::Transfer { to, amount: request.amount }]).await {
-        Ok(height) => Ok(Json(Executed { height })),
-        Err(error @ WalletError::Failed { .. }) => {
-            Err(ApiError::new(ErrorCode::Funds, format!("{}; nothing was sent", chain_text(&error))))
+    let (chain, wallet, amount) = (network.chain.clone(), network.wallet.clone(), request.amount);
+    let work = async move {
+        let free = query::account(&chain.state(), &wallet.account()).balance;
+        if amount > free {
+            let text = format!("{amount} HPIPS needed, {free} free; nothing was spent");
+            return Err(ApiError::new(ErrorCode::Funds, text));
         }
-        Err(error @ WalletError::Submit(_)) => {
-            Err(ApiError::new(ErrorCode::Failed, format!("{}; nothing was sent", chain_text(&error))))
+        match wallet.execute(vec![Operation::Transfer { to, amount }]).await {
+            Ok(height) => Ok(Executed { height }),
+            Err(error @ WalletError::Failed { .. }) => {
+                Err(ApiError::new(ErrorCode::Funds, format!("{}; nothing was sent", chain_text(&error))))
+            }
+            Err(error @ WalletError::Submit(_)) => {
+                Err(ApiError::new(ErrorCode::Failed, format!("{}; nothing was sent", chain_text(&error))))
+            }
+            // It is in the pool: whoever sends again now may pay twice.
+            Err(error @ WalletError::Wait(_)) => Err(ApiError::new(ErrorCode::Timeout, chain_text(&error))),
         }
-        // It is in the pool: whoever sends again now may pay twice.
-        Err(error @ WalletError::Wait(_)) => Err(ApiError::new(ErrorCode::Timeout, chain_text(&error))),
-    }
+    };
+    let done = match request.once.clone() {
+        Some(name) if name.len() > NAME_BYTES_MAX => {
+            return Err(ApiError::bad_request(format!("a name has at most {NAME_BYTES_MAX} bytes")));
+        }
+        Some(name) => transfers.run(name, request, work).await,
+        None => work.await,
+    };
+    done.map(Json)
 }
 
 #[derive(Deserialize)]

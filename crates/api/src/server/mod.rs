@@ -7,12 +7,14 @@ mod feed;
 mod guard;
 mod node;
 mod objects;
+mod once;
 mod parts;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use axum::extract::DefaultBodyLimit;
-use axum::{Json, Router, middleware, routing};
+use axum::{Extension, Json, Router, middleware, routing};
 use tokio::net::TcpListener;
 
 use crate::error::{ApiError, ErrorCode};
@@ -127,6 +129,7 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/pledge", get(chain::pledge_of).post(chain::pledge))
         .route("/hpips/v0/transfer", post(chain::transfer))
         .route("/hpips/v0/deals", get(chain::deals))
+        .layer(Extension(Arc::new(chain::Transfers::default())))
         .with_state(parts)
 }
 

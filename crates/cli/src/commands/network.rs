@@ -1,5 +1,6 @@
 //! Commands about coins and deals: `pledge`, `wallet`, `deals`.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
@@ -146,6 +147,9 @@ pub(crate) enum Wallet {
         to: String,
         /// How many HPIPS.
         amount: TokenAmount,
+        /// Send it once under this name, however often it is repeated while the node runs; by default a new one.
+        #[arg(long, value_name = "NAME")]
+        once: Option<String>,
     },
 }
 
@@ -181,26 +185,33 @@ impl Wallet {
                 let url = format!("/hpips/v0/account{query}");
                 emit(&ShownAccount(context.ask(node.get(&url))?), context.json)
             }
-            Self::Send { to, amount } => {
+            Self::Send { to, amount, once } => {
                 let before: AccountInfo = context.ask(node.get("/hpips/v0/account"))?;
-                let request = TransferRequest { to, amount };
+                let once = once.unwrap_or_else(new_name);
+                let request = TransferRequest { to, amount, once: Some(once.clone()) };
                 let sent = context.ask(node.post("/hpips/v0/transfer", &request, SLOW));
-                emit(&Sent(sent.map_err(|error| unsure(&error, &before))?), context.json)
+                emit(&Sent(sent.map_err(|error| unsure(&error, &before, &once))?), context.json)
             }
         }
     }
 }
 
+/// Keys of hash tables are drawn from the system: no two are the same.
+fn new_name() -> String {
+    format!("{:016x}", RandomState::new().build_hasher().finish())
+}
+
 /// What a person must know before coins are sent again, unless the node said that none were.
-fn unsure(error: &anyhow::Error, before: &AccountInfo) -> anyhow::Error {
+fn unsure(error: &anyhow::Error, before: &AccountInfo, once: &str) -> anyhow::Error {
     let code = error.downcast_ref::<CallError>().and_then(CallError::code);
     if code.is_some_and(|code| code != ErrorCode::Timeout) {
         return Stop::new(classify(error), chain_text(error)).into();
     }
     let exit = if classify(error) == Exit::Interrupted { Exit::Interrupted } else { Exit::Failed };
     let text = format!(
-        "{}. The coins may be sent all the same, also some minutes from now. Do not send again before you looked: \
-         hpips wallet balance showed {} HPIPS free and nonce {} before",
+        "{}. The coins may be sent all the same, also some minutes from now. To ask again, while this node runs: the same \
+         command with --once {once}. Without that, look first: hpips wallet balance showed {} HPIPS free and nonce {} \
+         before",
         chain_text(error),
         before.balance.to_exact(),
         before.nonce,
@@ -270,9 +281,10 @@ mod tests {
             (refused(ErrorCode::Failed), Exit::Failed, false),
         ] {
             let error: anyhow::Error = error;
-            let said = unsure(&error, &before);
+            let said = unsure(&error, &before, "n1");
             assert_eq!(classify(&said), exit, "{error}");
             assert_eq!(said.to_string().contains("nonce 3"), is_open, "{said}");
+            assert_eq!(said.to_string().contains("--once n1"), is_open, "{said}");
         }
     }
 
