@@ -123,7 +123,7 @@ impl Store {
                 reach.push(pin.cid);
                 reach.run(self, |cid, found| match found {
                     Found::Leaf => leaf(cid),
-                    Found::Inner => Ok(()),
+                    Found::Inner | Found::Undecoded(_) => Ok(()),
                     Found::Missing => {
                         inner.push(BadBlock::Missing(*cid));
                         Ok(())

@@ -69,7 +69,7 @@ mod tests;
 
 pub use collect::CollectReport;
 pub use config::Config;
-pub use error::{IndexError, OpenError, ReadError, WriteError};
+pub use error::{IndexError, MarkError, NeededBy, OpenError, ReadError, WriteError};
 pub use kept::{BadBlock, KeptBy};
 pub use lease::Hold;
 pub use lent::{LentBlock, LentStatus};

@@ -6,6 +6,7 @@ use hpips_types::Cid;
 
 use crate::error::WriteError;
 use crate::journal::{Change, Journal, NAME_BYTES_MAX};
+use crate::lease::Root;
 use crate::store::Store;
 
 /// How far a pin reaches.
@@ -107,7 +108,8 @@ impl Store {
         let Some(changes) = decide(&journal) else { return Ok(false) };
         for change in &changes {
             match change {
-                Change::Pin(Pin { cid, .. }) | Change::FilesRoot(cid) => leases.root_was_set(cid),
+                Change::Pin(pin) => leases.root_was_set(Root::of(pin)),
+                Change::FilesRoot(cid) => leases.root_was_set(Root::Files(*cid)),
                 Change::Unpin(_) => {}
             }
         }

@@ -58,6 +58,15 @@ impl Store {
     /// # Errors
     /// [`ReadError`] by variant, when no sound copy is left.
     pub fn get(&self, cid: &Cid) -> Result<Option<Bytes>, ReadError> {
+        self.read_any(cid, |place| self.inner.forget_damaged(cid, place))
+    }
+
+    /// As [`Store::get`], and a damaged copy stays known: for those who look at the whole store.
+    pub(crate) fn peek(&self, cid: &Cid) -> Result<Option<Bytes>, ReadError> {
+        self.read_any(cid, |_| {})
+    }
+
+    fn read_any(&self, cid: &Cid, damaged: impl Fn(&Place)) -> Result<Option<Bytes>, ReadError> {
         if let Some(block) = inline(cid) {
             return Ok(Some(block));
         }
@@ -69,7 +78,7 @@ impl Store {
                 Ok(Attempt::Block(block)) => return Ok(Some(block)),
                 Ok(Attempt::Damaged) if place.kind == Kind::Pack => {
                     tracing::error!(%cid, pack = place.container, offset = place.row.offset, "block is damaged");
-                    self.inner.forget_damaged(cid, &place);
+                    damaged(&place);
                     failure = Some(ReadError::Damaged { cid: *cid });
                 }
                 Ok(Attempt::Damaged | Attempt::Gone) => {
