@@ -13,6 +13,7 @@ use crate::lease::Root;
 use crate::marks::{Found, Marks, Reach};
 use crate::store::Store;
 use crate::tables::Kind;
+use crate::write::FREEING_RESERVE_BYTES;
 
 /// Rows that are looked at in one step of a sweep: some 20 ms for which writers wait.
 const SWEEP_BATCH: usize = 16 * 1024;
@@ -94,15 +95,13 @@ impl Store {
     /// When the index fails.
     pub fn delete(&self, cid: &Cid) -> Result<bool, WriteError> {
         let mut writer = self.inner.writer()?;
+        self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
         let places = self.inner.index.lookup(cid)?;
-        let packs: Vec<_> = places.iter().filter(|place| place.kind == Kind::Pack).collect();
-        let found: Vec<_> = packs
-            .iter()
-            .map(|place| (place.container, place.row.cid(&cid.hash().to_bytes()).unwrap_or(*cid)))
-            .collect();
-        self.inner.index.write(Durable::Now, |tx| tx.remove_records(&found))?;
+        let packs = places.iter().filter(|place| place.kind == Kind::Pack);
+        let found: Vec<_> = packs.map(|place| (place.container, place.row.offset, *cid)).collect();
+        let removed = self.inner.index.write(Durable::Now, |tx| tx.remove_records(&found))?;
         writer.committed();
-        Ok(!found.is_empty())
+        Ok(removed > 0)
     }
 
     /// As [`Store::collect_with`], without asking which blocks went.
@@ -186,6 +185,7 @@ impl Store {
     ) -> Result<Swept, WriteError> {
         loop {
             let writer = self.inner.writer()?;
+            self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
             let mut leases = self.leases();
             if let Some(late) = leases.take_late_roots() {
                 drop((leases, writer));

@@ -140,7 +140,7 @@ pub enum WriteError {
     #[error(transparent)]
     Index(#[from] IndexError),
     /// An earlier write failed in a way that leaves the state on disk unknown: open the store again, which
-    /// recovers it. Reads go on.
+    /// recovers it. Reads go on, unless it was the index that failed: it answers nobody any more then.
     #[error("an earlier write failed: open the store again")]
     Poisoned,
     /// The packs would become longer than they may. Nothing was stored.

@@ -308,7 +308,12 @@ fn content(file: &dyn LayerFile) -> io::Result<Vec<u8>> {
 }
 
 /// Writes a journal under a temporary name and then puts it in the place of an old one.
-fn write_anew(layer: &dyn Layer, dir: &Path, name: &str, kept: &Kept) -> io::Result<(Arc<dyn LayerFile>, u64)> {
+fn write_anew(
+    layer: &dyn Layer,
+    dir: &Path,
+    name: &str,
+    kept: &Kept,
+) -> io::Result<(Arc<dyn LayerFile>, u64)> {
     let bytes = kept.encode();
     let file = replace(layer, dir, name, &bytes)?;
     Ok((file, u64::try_from(bytes.len()).expect("64 bits")))

@@ -52,6 +52,7 @@ pub(crate) fn open(
         gate: RwLock::new(()),
         writer: Mutex::new(writer),
         queue: Mutex::new(VecDeque::new()),
+        rotten: Mutex::new(Vec::new()),
         collecting: Mutex::new(()),
         leases: Mutex::new(Leases::default()),
         journal: Mutex::new(journal),

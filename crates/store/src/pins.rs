@@ -8,6 +8,7 @@ use crate::error::WriteError;
 use crate::journal::{Change, Journal, NAME_BYTES_MAX};
 use crate::lease::Root;
 use crate::store::Store;
+use crate::write::RESERVE_BYTES;
 
 /// How far a pin reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -106,6 +107,10 @@ impl Store {
             return Err(WriteError::Poisoned);
         }
         let Some(changes) = decide(&journal) else { return Ok(false) };
+        if changes.iter().any(|change| !matches!(change, Change::Unpin(_))) {
+            // Taking pins away has to go on: it is how room is made.
+            self.inner.check_free(0, RESERVE_BYTES)?;
+        }
         for change in &changes {
             match change {
                 Change::Pin(pin) => leases.root_was_set(Root::of(pin)),

@@ -9,7 +9,7 @@ use hpips_types::Cid;
 use proptest::prelude::*;
 
 use super::{block, parent, small};
-use crate::error::{MarkError, WriteError};
+use crate::error::{IndexError, MarkError, WriteError};
 use crate::mocks::{Dice, Fault, MemoryDisk};
 use crate::{PinKind, Store};
 
@@ -45,6 +45,7 @@ impl Model {
                 count += 1;
                 let known = self.certain.contains_key(cid) || self.possible.contains_key(cid);
                 assert!(known, "{context}: {cid} should be gone");
+                Ok::<_, IndexError>(())
             })
             .unwrap();
         assert_eq!(store.block_count().unwrap(), count, "{context}: the count of blocks is wrong");
