@@ -7,12 +7,13 @@ use std::sync::PoisonError;
 
 use hpips_types::Cid;
 
-use crate::error::WriteError;
+use crate::error::{MarkError, NeededBy, ReadError, WriteError};
 use crate::index::{Durable, PageRow, Swept};
+use crate::lease::Root;
 use crate::marks::{Found, Marks, Reach};
-use crate::pins::PinKind;
 use crate::store::Store;
 use crate::tables::Kind;
+use crate::write::FREEING_RESERVE_BYTES;
 
 /// Rows that are looked at in one step of a sweep: some 20 ms for which writers wait.
 const SWEEP_BATCH: usize = 16 * 1024;
@@ -39,24 +40,50 @@ impl Drop for Running<'_> {
 
 /// What is alive.
 #[derive(Debug, Default)]
-struct Live {
+pub(crate) struct Live {
     marks: Marks,
     reach: Reach,
 }
 
 impl Live {
-    /// Marks what is reachable from roots. Missing blocks keep nothing alive, and damaged ones stop the
-    /// collection.
-    fn mark(&mut self, store: &Store, roots: Vec<Cid>) -> Result<(), WriteError> {
-        roots.into_iter().for_each(|root| self.reach.push(root));
-        let marks = &mut self.marks;
-        self.reach.run(store, |cid, found| {
-            marks.insert(cid);
-            match found {
-                Found::Failed(error) => Err(error.into()),
-                Found::Leaf | Found::Inner | Found::Missing => Ok(()),
-            }
-        })
+    pub(crate) fn is_marked(&self, cid: &Cid) -> bool {
+        self.marks.contains(cid)
+    }
+
+    /// Marks what is reachable from roots. A node that a pin needs and that cannot be read or understood stops the
+    /// collection: what is below it would be removed, although it is all that is left of the pin. What the root of the
+    /// files or a lease reaches may be missing, as links to what was never fetched are allowed there.
+    pub(crate) fn mark(&mut self, store: &Store, roots: Vec<Root>) -> Result<(), WriteError> {
+        for root in roots {
+            let (needed_by, may_miss) = match root {
+                Root::Direct(cid) => {
+                    self.marks.insert(&cid);
+                    continue;
+                }
+                Root::Pin(cid) => (NeededBy::Pin(cid), false),
+                Root::Given(cid) => (NeededBy::Caller(cid), false),
+                Root::Files(cid) => (NeededBy::Files(cid), true),
+                Root::Held(cid) => (NeededBy::Lease(cid), true),
+            };
+            let (NeededBy::Pin(cid) | NeededBy::Caller(cid) | NeededBy::Files(cid) | NeededBy::Lease(cid)) =
+                needed_by;
+            self.reach.push(cid);
+            let marks = &mut self.marks;
+            self.reach.run(store, |cid, found| {
+                marks.insert(cid);
+                let source = match found {
+                    Found::Leaf | Found::Inner => return Ok(()),
+                    Found::Missing if may_miss => return Ok(()),
+                    Found::Missing => MarkError::Missing,
+                    Found::Failed(ReadError::Index(error)) => return Err(error.into()),
+                    Found::Failed(ReadError::Damaged { .. }) => MarkError::Damaged,
+                    Found::Failed(ReadError::Io { source, .. }) => MarkError::Io(source),
+                    Found::Undecoded(error) => MarkError::Decode(error),
+                };
+                Err(WriteError::Unmarked { cid: *cid, needed_by, source })
+            })?;
+        }
+        Ok(())
     }
 }
 
@@ -68,15 +95,13 @@ impl Store {
     /// When the index fails.
     pub fn delete(&self, cid: &Cid) -> Result<bool, WriteError> {
         let mut writer = self.inner.writer()?;
+        self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
         let places = self.inner.index.lookup(cid)?;
-        let packs: Vec<_> = places.iter().filter(|place| place.kind == Kind::Pack).collect();
-        let found: Vec<_> = packs
-            .iter()
-            .map(|place| (place.container, place.row.cid(&cid.hash().to_bytes()).unwrap_or(*cid)))
-            .collect();
-        self.inner.index.write(Durable::Now, |tx| tx.remove_records(&found))?;
+        let packs = places.iter().filter(|place| place.kind == Kind::Pack);
+        let found: Vec<_> = packs.map(|place| (place.container, place.row.offset, *cid)).collect();
+        let removed = self.inner.index.write(Durable::Now, |tx| tx.remove_records(&found))?;
         writer.committed();
-        Ok(!found.is_empty())
+        Ok(removed > 0)
     }
 
     /// As [`Store::collect_with`], without asking which blocks went.
@@ -98,8 +123,8 @@ impl Store {
     /// Memory: about 30 bytes a block that is alive.
     ///
     /// # Errors
-    /// [`WriteError::Read`] when a block that may link to others cannot be read, so that nothing is removed by mistake;
-    /// failures of disk and index. What was told as removed before is removed.
+    /// [`WriteError::Unmarked`] when a block that may link to others is missing, damaged or not understood, so that
+    /// nothing is removed by mistake; failures of disk and index. What was told as removed before is removed.
     pub fn collect_with(
         &self,
         roots: &[Cid],
@@ -111,18 +136,11 @@ impl Store {
         let mut all = self.leases().begin_collection();
         let _running = Running(self);
         let mut live = Live::default();
-        all.extend_from_slice(roots);
-        all.extend(self.files_root());
-        for pin in self.pins() {
-            match pin.kind {
-                PinKind::Direct => {
-                    live.marks.insert(&pin.cid);
-                }
-                PinKind::Recursive => all.push(pin.cid),
-            }
-        }
+        all.extend(roots.iter().copied().map(Root::Given));
+        all.extend(self.files_root().map(Root::Files));
+        all.extend(self.pins().iter().map(Root::of));
         live.mark(self, all)?;
-        self.sweep(&mut live, |live, row| live.marks.contains(&row.cid), removed)
+        self.sweep(&mut live, |live, row| live.is_marked(&row.cid), removed)
     }
 
     /// As [`Store::collect`], for callers who know themselves what is alive. Pins are not asked.
@@ -167,6 +185,7 @@ impl Store {
     ) -> Result<Swept, WriteError> {
         loop {
             let writer = self.inner.writer()?;
+            self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
             let mut leases = self.leases();
             if let Some(late) = leases.take_late_roots() {
                 drop((leases, writer));

@@ -6,7 +6,7 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 use hpips_types::Cid;
 
-use crate::error::WriteError;
+use crate::error::{IndexError, WriteError};
 use crate::index::Durable;
 use crate::pack::{self, HEADER_BYTES};
 use crate::store::{Inner, Store};
@@ -71,7 +71,7 @@ impl Inner {
         let mut count = 0;
         self.index.scan(|row| {
             let spots = if row.kind == Kind::Pack { rows.get_mut(&row.container) } else { None };
-            let Some(spots) = spots else { return };
+            let Some(spots) = spots else { return Ok(()) };
             spots.push((row.row.offset, pack::record_bytes(&row.cid, row.row.bytes)));
             count += 1;
             if count > ROWS_MAX
@@ -80,6 +80,7 @@ impl Inner {
             {
                 count -= dropped.len();
             }
+            Ok::<_, IndexError>(())
         })?;
         Ok(rows)
     }

@@ -3,6 +3,7 @@
 use std::io;
 use std::path::PathBuf;
 
+use hpips_dag::DecodeError;
 use hpips_types::Cid;
 use hpips_types::content::BlockError;
 
@@ -68,6 +69,26 @@ pub enum OpenError {
         /// What is written here.
         known: u32,
     },
+    /// The journal of pins is damaged in the middle. Nothing was changed: to go on without the pins that cannot be
+    /// read, the next collection would take what they keep.
+    #[error(
+        "the journal of pins {} is damaged at byte {at}, and what follows is sound: {} has a copy, {} the {entries} \
+         entries that can still be read; put your own backup or that file in its place, pin again what is missing, \
+         and only then collect",
+        path.display(), broken.display(), salvaged.display()
+    )]
+    Pins {
+        /// The journal.
+        path: PathBuf,
+        /// Where the damage begins.
+        at: u64,
+        /// Copy of it as it was found.
+        broken: PathBuf,
+        /// A sound journal of what could be read.
+        salvaged: PathBuf,
+        /// Pins in that, and the root of the files.
+        entries: usize,
+    },
     /// A file of the store failed.
     #[error("cannot use {}", path.display())]
     Io {
@@ -119,7 +140,7 @@ pub enum WriteError {
     #[error(transparent)]
     Index(#[from] IndexError),
     /// An earlier write failed in a way that leaves the state on disk unknown: open the store again, which
-    /// recovers it. Reads go on.
+    /// recovers it. Reads go on, unless it was the index that failed: it answers nobody any more then.
     #[error("an earlier write failed: open the store again")]
     Poisoned,
     /// The packs would become longer than they may. Nothing was stored.
@@ -144,9 +165,56 @@ pub enum WriteError {
         /// Bytes needed, with what the index may grow by.
         more: u64,
     },
-    /// A block that is needed to tell what is alive cannot be read.
-    #[error(transparent)]
-    Read(#[from] ReadError),
+    /// A block that is needed to tell what is alive cannot be read or understood: what is below it would be removed.
+    /// Nothing more is removed.
+    #[error("the collection stopped, because it cannot tell what is below block {cid}, which {needed_by}")]
+    Unmarked {
+        /// The block.
+        cid: Cid,
+        /// What needs it.
+        needed_by: NeededBy,
+        /// What is the matter with it.
+        #[source]
+        source: MarkError,
+    },
+}
+
+/// What reaches a block, and what to do when that block is no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NeededBy {
+    /// A recursive pin.
+    #[error(
+        "the pin {0} needs: fetch it again with `hpips pin add {0}`, or give the pin up with `hpips pin rm {0}`"
+    )]
+    Pin(Cid),
+    /// The root of the files.
+    #[error(
+        "the files need (root {0}): fetch it again with `hpips block get`, or remove what holds it with `hpips files rm`"
+    )]
+    Files(Cid),
+    /// An operation under way.
+    #[error("an operation under way on {0} needs: try again when it has ended")]
+    Lease(Cid),
+    /// A root that the caller named.
+    #[error("the given root {0} needs")]
+    Caller(Cid),
+}
+
+/// Why a collection cannot go below a block.
+#[derive(Debug, thiserror::Error)]
+pub enum MarkError {
+    /// It is not here.
+    #[error("it is missing")]
+    Missing,
+    /// The bytes on disk are not the block's.
+    #[error("it is damaged on disk")]
+    Damaged,
+    /// Its file failed.
+    #[error("it cannot be read")]
+    Io(#[source] io::Error),
+    /// Its links cannot be told.
+    #[error("its links cannot be read")]
+    Decode(#[source] DecodeError),
 }
 
 /// Why a block that should be here cannot be read.

@@ -204,11 +204,14 @@ impl Index {
 
     /// Calls `visit` with every row, in the order of their multihashes. Rows that come or go meanwhile may or may not be
     /// visited.
-    pub(crate) fn scan(&self, mut visit: impl FnMut(&PageRow)) -> Result<(), IndexError> {
+    pub(crate) fn scan<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(&PageRow) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut after: Option<Vec<u8>> = None;
         loop {
             let (rows, last) = self.page(after.as_deref(), PAGE_ROWS)?;
-            rows.iter().for_each(&mut visit);
+            rows.iter().try_for_each(&mut visit)?;
             match last {
                 Some(last) => after = Some(last),
                 None => return Ok(()),
@@ -486,16 +489,57 @@ impl Tx {
         Ok(())
     }
 
-    /// Removes rows of packs.
-    pub(crate) fn remove_records(&self, found: &[(u64, Cid)]) -> Result<(), IndexError> {
+    /// Removes rows of packs that still point to these offsets, and returns how many.
+    pub(crate) fn remove_records(&self, records: &[(u64, u64, Cid)]) -> Result<usize, IndexError> {
         let mut freed = HashMap::new();
-        for (pack, cid) in found {
-            let key = row_key(&cid.hash().to_bytes(), Kind::Pack, *pack);
-            let rows = self.remove_rows(core::iter::once(key))?;
-            *freed.entry(*pack).or_insert(0) +=
-                rows.iter().map(|row| record_bytes(cid, row.bytes)).sum::<u64>();
+        let mut count = 0;
+        for (pack, offset, cid) in records {
+            let hash = cid.hash().to_bytes();
+            let Some(row) = self.remove_at(&hash, Kind::Pack, *pack, *offset)? else { continue };
+            // The block may have been asked for under another CID than it was stored under.
+            let stored = row.cid(&hash).unwrap_or(*cid);
+            *freed.entry(*pack).or_insert(0) += record_bytes(&stored, row.bytes);
+            count += 1;
         }
-        self.free(&freed)
+        self.free(&freed)?;
+        Ok(count)
+    }
+
+    /// Removes the row of a piece or a user's file if it still points to this offset; returns whether it did.
+    pub(crate) fn remove_lent(
+        &self,
+        cid: &Cid,
+        kind: Kind,
+        container: u64,
+        offset: u64,
+    ) -> Result<bool, IndexError> {
+        let hash = cid.hash().to_bytes();
+        if self.remove_at(&hash, kind, container, offset)?.is_none() {
+            return Ok(false);
+        }
+        if kind == Kind::UserFile {
+            self.forget_lent(&[(container, hash)])?;
+        } else {
+            // A piece is its deal's, with or without blocks.
+            self.0.open_table(FILE_ROWS)?.remove((container, &*hash))?;
+        }
+        Ok(true)
+    }
+
+    fn remove_at(
+        &self,
+        hash: &[u8],
+        kind: Kind,
+        container: u64,
+        offset: u64,
+    ) -> Result<Option<Row>, IndexError> {
+        let key = row_key(hash, kind, container);
+        let row = self.0.open_table(BLOCKS)?.get(&*key)?.and_then(|value| Row::decode(value.value()));
+        if row.is_none_or(|row| row.offset != offset) {
+            return Ok(None);
+        }
+        self.remove_rows(core::iter::once(key))?;
+        Ok(row)
     }
 
     /// Looks at `count` rows after a key, and those that belong to the last of these blocks, and removes those of packs and

@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use hpips_types::Cid;
 
+use crate::error::OpenError;
 use crate::layer::{Layer, LayerFile};
 use crate::pins::{Pin, PinKind};
 
@@ -17,6 +18,9 @@ use crate::pins::{Pin, PinKind};
 const MAGIC: &[u8; 8] = b"HPIPSPN1";
 /// Longest name of a pin, bytes (as in Kubo).
 pub(crate) const NAME_BYTES_MAX: usize = 255;
+/// Longest entry without its CRC, bytes: length, operation, length of the CID, CID and name. Keeps a search for sound
+/// entries in a damaged journal from reading 64 kB at every byte.
+const ENTRY_BYTES_MAX: usize = 2 + 1 + 1 + 104 + NAME_BYTES_MAX;
 /// Entries that no longer count before opening writes the journal anew.
 const STALE_MAX: usize = 1024;
 /// As [`STALE_MAX`], while the store is open: the journal of a root that changes with every write stays below 6 MB.
@@ -111,6 +115,9 @@ fn put_entry(operation: u8, cid: &Cid, name: &str, out: &mut Vec<u8>) {
 fn parse(bytes: &[u8]) -> Option<(Change, &[u8])> {
     let (len, _) = bytes.split_first_chunk::<2>()?;
     let content = 2 + usize::from(u16::from_le_bytes(*len));
+    if content > ENTRY_BYTES_MAX {
+        return None;
+    }
     let (content, rest) = bytes.split_at_checked(content)?;
     let (crc, rest) = rest.split_first_chunk::<4>()?;
     if crc32c::crc32c(content) != u32::from_le_bytes(*crc) {
@@ -131,58 +138,116 @@ fn parse(bytes: &[u8]) -> Option<(Change, &[u8])> {
     Some((change, rest))
 }
 
-impl Journal {
-    /// Reads the journal, cuts off a torn end, and writes it anew when most of it no longer counts.
-    pub(crate) fn open(layer: &Arc<dyn Layer>, dir: &Path) -> io::Result<Self> {
-        let path = dir.join("pins");
-        let mut bytes = Vec::new();
-        let found = layer.open(&path)?;
-        if let Some(file) = &found {
-            let len = file.len()?;
-            if len > JOURNAL_BYTES_MAX {
-                return Err(io::ErrorKind::FileTooLarge.into());
-            }
-            bytes.resize(usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?, 0);
-            file.read_exact_at(&mut bytes, 0)?;
-        }
-        let mut kept = Kept::default();
-        let mut entries = 0;
-        let mut rest = bytes.strip_prefix(MAGIC).unwrap_or(&[]);
-        while let Some((change, after)) = parse(rest) {
-            kept.apply(change);
-            entries += 1;
-            rest = after;
-        }
-        let end = u64::try_from(bytes.len() - rest.len()).expect("64 bits");
-        match found {
-            Some(file) if bytes.starts_with(MAGIC) && entries - kept.count() <= STALE_MAX => {
-                if !rest.is_empty() {
-                    tracing::warn!(bytes = rest.len(), "cut a torn entry off the journal of pins");
-                    file.set_len(end)?;
+/// What stands in a journal.
+#[derive(Debug, Default)]
+struct Reading {
+    kept: Kept,
+    entries: usize,
+    /// End of the last sound entry before the first damage.
+    end: usize,
+    /// Whether sound entries follow that damage.
+    is_damaged: bool,
+}
+
+/// Reads entries, also those behind damage. Entries are synced one by one, so a power cut leaves at most one torn entry
+/// and nothing behind it.
+fn read(bytes: &[u8]) -> Reading {
+    let mut found = Reading::default();
+    let mut at = MAGIC.len();
+    if !bytes.starts_with(MAGIC) {
+        found.is_damaged = !bytes.is_empty();
+        at = 0;
+    }
+    found.end = at.min(bytes.len());
+    let mut is_sound = !found.is_damaged;
+    while at < bytes.len() {
+        match parse(&bytes[at..]) {
+            Some((change, rest)) => {
+                at = bytes.len() - rest.len();
+                found.kept.apply(change);
+                found.entries += 1;
+                if is_sound {
+                    found.end = at;
                 }
-                // The last entries may have reached the file without reaching the disk.
-                file.sync()?;
-                let (layer, dir) = (Arc::clone(layer), dir.to_owned());
-                Ok(Self { layer, dir, file, end, entries, is_poisoned: false, kept })
+                found.is_damaged |= !is_sound;
             }
-            _ => {
-                let (file, end) = write_anew(&**layer, dir, &kept)?;
-                let (layer, dir, entries) = (Arc::clone(layer), dir.to_owned(), kept.count());
-                Ok(Self { layer, dir, file, end, entries, is_poisoned: false, kept })
+            None => {
+                is_sound = false;
+                at += 1;
             }
         }
     }
+    found
+}
 
-    /// Makes changes, durable once this returns. Not to be called when poisoned. Of several changes a crash may keep
-    /// only the first ones.
-    pub(crate) fn apply(&mut self, changes: Vec<Change>) -> io::Result<()> {
-        let mut bytes = Vec::new();
-        for change in &changes {
-            match change {
-                Change::Pin(pin) => put_entry(operation_of(pin.kind), &pin.cid, &pin.name, &mut bytes),
-                Change::Unpin(cid) => put_entry(UNPIN, cid, "", &mut bytes),
-                Change::FilesRoot(cid) => put_entry(FILES_ROOT, cid, "", &mut bytes),
+impl Journal {
+    /// Reads the journal, cuts off a torn end, and writes it anew when most of it no longer counts.
+    ///
+    /// # Errors
+    /// [`OpenError::Pins`] when it is damaged elsewhere, and failures of the disk.
+    pub(crate) fn open(layer: &Arc<dyn Layer>, dir: &Path) -> Result<Self, OpenError> {
+        let path = dir.join("pins");
+        let io = |source| OpenError::Io { path: path.clone(), source };
+        let file = layer.open(&path).map_err(io)?;
+        let bytes = file.as_ref().map_or(Ok(Vec::new()), |file| content(&**file)).map_err(io)?;
+        let found = read(&bytes);
+        if found.is_damaged {
+            return Err(set_aside(&**layer, dir, &bytes, &found));
+        }
+        let end = found.end;
+        Self::begin(layer, dir, file.filter(|_| !bytes.is_empty()), bytes.len(), found)
+            .map_err(|source| OpenError::Io { path: dir.join("pins"), source })
+            .inspect(|_| {
+                if end < bytes.len() {
+                    tracing::warn!(bytes = bytes.len() - end, "cut a torn entry off the journal of pins");
+                }
+            })
+    }
+
+    fn begin(
+        layer: &Arc<dyn Layer>,
+        dir: &Path,
+        file: Option<Arc<dyn LayerFile>>,
+        len: usize,
+        found: Reading,
+    ) -> io::Result<Self> {
+        let Reading { kept, mut entries, end, .. } = found;
+        let (file, end) = match file {
+            Some(file) if entries - kept.count() <= STALE_MAX => {
+                let bytes = u64::try_from(end).expect("64 bits");
+                if end < len {
+                    file.set_len(bytes)?;
+                }
+                // The last entries may have reached the file without reaching the disk.
+                file.sync()?;
+                (file, bytes)
             }
+            _ => {
+                entries = kept.count();
+                write_anew(&**layer, dir, "pins", &kept)?
+            }
+        };
+        let (layer, dir) = (Arc::clone(layer), dir.to_owned());
+        Ok(Self { layer, dir, file, end, entries, is_poisoned: false, kept })
+    }
+
+    /// Makes changes, durable once this returns. Not to be called when poisoned. Of several changes a failure or a crash
+    /// may keep only the first ones: each is synced before the next is written, so that nothing but a torn entry at
+    /// the very end can come from a crash.
+    pub(crate) fn apply(&mut self, changes: Vec<Change>) -> io::Result<()> {
+        changes.into_iter().try_for_each(|change| self.append(change))?;
+        if self.entries - self.kept.count() > STALE_OPEN_MAX {
+            self.shorten();
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, change: Change) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        match &change {
+            Change::Pin(pin) => put_entry(operation_of(pin.kind), &pin.cid, &pin.name, &mut bytes),
+            Change::Unpin(cid) => put_entry(UNPIN, cid, "", &mut bytes),
+            Change::FilesRoot(cid) => put_entry(FILES_ROOT, cid, "", &mut bytes),
         }
         if let Err(error) = self.file.write_all_at(&bytes, self.end) {
             // Part of the entries may be there: they have to go before anything is said about pins again.
@@ -195,17 +260,14 @@ impl Journal {
             return Err(error);
         }
         self.end += u64::try_from(bytes.len()).expect("64 bits");
-        self.entries += changes.len();
-        changes.into_iter().for_each(|change| self.kept.apply(change));
-        if self.entries - self.kept.count() > STALE_OPEN_MAX {
-            self.shorten();
-        }
+        self.entries += 1;
+        self.kept.apply(change);
         Ok(())
     }
 
     /// Writes the journal anew. What was acknowledged is in the old one, so a failure only stops later changes.
     fn shorten(&mut self) {
-        match write_anew(&*self.layer, &self.dir, &self.kept) {
+        match write_anew(&*self.layer, &self.dir, "pins", &self.kept) {
             Ok((file, end)) => (self.file, self.end, self.entries) = (file, end, self.kept.count()),
             Err(error) => {
                 // Nobody knows which of the two files has the name now.
@@ -235,16 +297,54 @@ impl Journal {
     }
 }
 
-/// Writes a journal beside the old one and puts it in its place.
-fn write_anew(layer: &dyn Layer, dir: &Path, kept: &Kept) -> io::Result<(Arc<dyn LayerFile>, u64)> {
+fn content(file: &dyn LayerFile) -> io::Result<Vec<u8>> {
+    let len = file.len()?;
+    if len > JOURNAL_BYTES_MAX {
+        return Err(io::ErrorKind::FileTooLarge.into());
+    }
+    let mut bytes = vec![0; usize::try_from(len).map_err(|_| io::ErrorKind::FileTooLarge)?];
+    file.read_exact_at(&mut bytes, 0)?;
+    Ok(bytes)
+}
+
+/// Writes a journal under a temporary name and then puts it in the place of an old one.
+fn write_anew(
+    layer: &dyn Layer,
+    dir: &Path,
+    name: &str,
+    kept: &Kept,
+) -> io::Result<(Arc<dyn LayerFile>, u64)> {
     let bytes = kept.encode();
+    let file = replace(layer, dir, name, &bytes)?;
+    Ok((file, u64::try_from(bytes.len()).expect("64 bits")))
+}
+
+fn replace(layer: &dyn Layer, dir: &Path, name: &str, bytes: &[u8]) -> io::Result<Arc<dyn LayerFile>> {
     let temporary = dir.join("pins.new");
     let file = layer.create(&temporary)?;
-    file.write_all_at(&bytes, 0)?;
+    file.write_all_at(bytes, 0)?;
     file.sync()?;
-    layer.rename(&temporary, &dir.join("pins"))?;
+    layer.rename(&temporary, &dir.join(name))?;
     layer.sync_dir(dir)?;
-    Ok((file, u64::try_from(bytes.len()).expect("64 bits")))
+    Ok(file)
+}
+
+/// Keeps a copy of a damaged journal and writes what can be read of it beside it; says so. The journal itself stays as
+/// it is, so that the store is refused until somebody has decided.
+fn set_aside(layer: &dyn Layer, dir: &Path, bytes: &[u8], found: &Reading) -> OpenError {
+    let (broken, salvaged) = ("pins.broken", "pins.salvaged");
+    let written =
+        replace(layer, dir, broken, bytes).and_then(|_| write_anew(layer, dir, salvaged, &found.kept));
+    if let Err(source) = written {
+        return OpenError::Io { path: dir.join(broken), source };
+    }
+    OpenError::Pins {
+        path: dir.join("pins"),
+        at: u64::try_from(found.end).expect("64 bits"),
+        broken: dir.join(broken),
+        salvaged: dir.join(salvaged),
+        entries: found.kept.count(),
+    }
 }
 
 #[cfg(test)]
@@ -253,6 +353,69 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    use crate::mocks::MemoryDisk;
+
+    fn pin(number: u8) -> Change {
+        let name = format!("name of {number}");
+        Change::Pin(Pin { cid: cid_v1(RAW, &[number]), kind: PinKind::Recursive, name })
+    }
+
+    fn bytes_of(disk: &MemoryDisk, name: &str) -> Vec<u8> {
+        content(&*disk.open(&Path::new("/store").join(name)).unwrap().unwrap()).unwrap()
+    }
+
+    fn open(disk: &MemoryDisk) -> Result<Journal, OpenError> {
+        let layer: Arc<dyn Layer> = Arc::new(disk.clone());
+        Journal::open(&layer, Path::new("/store"))
+    }
+
+    /// Whatever byte rots: only the last entry may be taken for torn, anything else refuses the store and keeps what
+    /// there is. A journal that is cut anywhere is read as far as it goes.
+    #[test]
+    fn damage_is_told_from_a_torn_end() {
+        let whole = MemoryDisk::new(1);
+        let mut journal = open(&whole).unwrap();
+        (0..4).for_each(|number| journal.apply(vec![pin(number)]).unwrap());
+        let bytes = bytes_of(&whole, "pins");
+        let last = bytes.len() - (bytes.len() - MAGIC.len()) / 4;
+        for at in 0..bytes.len() {
+            let disk = MemoryDisk::new(1);
+            drop(open(&disk).unwrap());
+            let mut rotten = bytes.clone();
+            rotten[at] ^= 0x41;
+            disk.edit(Path::new("/store/pins"), |pins| pins.clone_from(&rotten));
+            match open(&disk) {
+                Ok(journal) => {
+                    assert!(at >= last, "byte {at}");
+                    assert_eq!(journal.list().len(), 3);
+                }
+                Err(OpenError::Pins { at: told, entries, .. }) => {
+                    assert!(at < last && told <= at as u64, "byte {at}, told {told}");
+                    assert_eq!(entries, if at < MAGIC.len() { 4 } else { 3 }, "byte {at}");
+                    assert_eq!(bytes_of(&disk, "pins"), rotten, "left alone");
+                    assert_eq!(bytes_of(&disk, "pins.broken"), rotten);
+                    open(&disk).unwrap_err();
+                    // What the message says to do.
+                    let [from, to] = ["pins.salvaged", "pins"].map(|name| Path::new("/store").join(name));
+                    disk.rename(&from, &to).unwrap();
+                    assert_eq!(open(&disk).unwrap().list().len(), entries);
+                }
+                Err(error) => panic!("{error}"),
+            }
+            let disk = MemoryDisk::new(1);
+            drop(open(&disk).unwrap());
+            disk.edit(Path::new("/store/pins"), |pins| *pins = bytes[..at].to_vec());
+            match open(&disk) {
+                Ok(journal) => assert_eq!(
+                    journal.list().len(),
+                    at.saturating_sub(MAGIC.len()) * 4 / (bytes.len() - MAGIC.len())
+                ),
+                Err(OpenError::Pins { .. }) => assert!((1..MAGIC.len()).contains(&at)),
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
 
     proptest! {
         /// Whatever stands in the file, reading ends, and what was written before the damage is there.

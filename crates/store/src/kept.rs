@@ -28,8 +28,10 @@ pub enum KeptBy {
 pub enum BadBlock {
     /// It is not here.
     Missing(Cid),
-    /// It is here and is not what its CID says, or cannot be read.
+    /// It is here and is not what its CID says.
     Damaged(Cid),
+    /// Its file cannot be read; what is in it is not known.
+    Unreadable(Cid),
 }
 
 /// All that was looked for is found.
@@ -94,16 +96,19 @@ impl Store {
     }
 
     /// Reads everything that pins promise and calls `visit` with each pin and the blocks that it lacks, none when it is
-    /// whole. What pins share is read once.
+    /// whole. What pins share is read once. Changes nothing.
     ///
     /// # Errors
-    /// When the index fails.
-    pub fn verify_pins(&self, mut visit: impl FnMut(&Pin, &[BadBlock])) -> Result<(), IndexError> {
+    /// When the index fails; and what `visit` answers, to stop early.
+    pub fn verify_pins<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(&Pin, &[BadBlock]) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut reach = Reach::default();
         let mut sound = Marks::default();
         for pin in self.pins() {
             let mut bad = Vec::new();
-            let mut leaf = |cid: &Cid| {
+            let mut leaf = |cid: &Cid| -> Result<(), IndexError> {
                 if sound.contains(cid) {
                     return Ok(());
                 }
@@ -112,6 +117,7 @@ impl Store {
                         sound.insert(cid);
                     }
                     Health::Damaged => bad.push(BadBlock::Damaged(*cid)),
+                    Health::Unreadable => bad.push(BadBlock::Unreadable(*cid)),
                     Health::Missing => bad.push(BadBlock::Missing(*cid)),
                 }
                 Ok(())
@@ -123,21 +129,25 @@ impl Store {
                 reach.push(pin.cid);
                 reach.run(self, |cid, found| match found {
                     Found::Leaf => leaf(cid),
-                    Found::Inner => Ok(()),
+                    Found::Inner | Found::Undecoded(_) => Ok(()),
                     Found::Missing => {
                         inner.push(BadBlock::Missing(*cid));
                         Ok(())
                     }
                     Found::Failed(ReadError::Index(error)) => Err(error),
-                    Found::Failed(_) => {
+                    Found::Failed(ReadError::Damaged { .. }) => {
                         inner.push(BadBlock::Damaged(*cid));
+                        Ok(())
+                    }
+                    Found::Failed(ReadError::Io { .. }) => {
+                        inner.push(BadBlock::Unreadable(*cid));
                         Ok(())
                     }
                 })?;
                 bad.append(&mut inner);
                 reach.settle(bad.is_empty());
             }
-            visit(&pin, &bad);
+            visit(&pin, &bad)?;
         }
         Ok(())
     }

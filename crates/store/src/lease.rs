@@ -12,6 +12,7 @@ use crate::error::{IndexError, WriteError};
 use crate::index::Index;
 use crate::marks::Marks;
 use crate::pack::HEADER_BYTES;
+use crate::pins::{Pin, PinKind};
 use crate::store::{Store, Writer};
 use crate::tables::{Kind, META_NEXT_FILE};
 
@@ -42,6 +43,30 @@ impl Position {
     }
 }
 
+/// What a collection starts from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Root {
+    /// Pinned with all that is below.
+    Pin(Cid),
+    /// Pinned alone.
+    Direct(Cid),
+    /// Of the files; parts of them may never have been fetched.
+    Files(Cid),
+    /// Of a lease: part of it may be about to come.
+    Held(Cid),
+    /// Named by the caller of the collection.
+    Given(Cid),
+}
+
+impl Root {
+    pub(crate) fn of(pin: &Pin) -> Self {
+        match pin.kind {
+            PinKind::Direct => Self::Direct(pin.cid),
+            PinKind::Recursive => Self::Pin(pin.cid),
+        }
+    }
+}
+
 /// One operation under way.
 #[derive(Debug)]
 struct Lease {
@@ -57,7 +82,7 @@ pub(crate) struct Leases {
     /// Blocks that were stored again, under the number of the newest lease at that time.
     hits: VecDeque<(u64, Marks)>,
     /// While a collection is under way: roots that were set since it began and are not marked yet.
-    late_roots: Option<Vec<Cid>>,
+    late_roots: Option<Vec<Root>>,
 }
 
 impl Leases {
@@ -84,21 +109,21 @@ impl Leases {
     }
 
     /// A root that is kept from now on.
-    pub(crate) fn root_was_set(&mut self, cid: &Cid) {
+    pub(crate) fn root_was_set(&mut self, root: Root) {
         if let Some(late) = &mut self.late_roots {
-            late.push(*cid);
+            late.push(root);
         }
     }
 
     /// Roots that were set since this was called last; `None` when there are none.
-    pub(crate) fn take_late_roots(&mut self) -> Option<Vec<Cid>> {
+    pub(crate) fn take_late_roots(&mut self) -> Option<Vec<Root>> {
         self.late_roots.as_mut().filter(|late| !late.is_empty()).map(std::mem::take)
     }
 
     /// From here on roots that are set are gathered; returns those of all leases.
-    pub(crate) fn begin_collection(&mut self) -> Vec<Cid> {
+    pub(crate) fn begin_collection(&mut self) -> Vec<Root> {
         self.late_roots = Some(Vec::new());
-        self.leases.values().flat_map(|lease| lease.roots.iter().copied()).collect()
+        self.leases.values().flat_map(|lease| lease.roots.iter().copied().map(Root::Held)).collect()
     }
 
     pub(crate) fn end_collection(&mut self) {
@@ -138,7 +163,7 @@ impl Hold {
     /// linked. Blocks found here afterwards stay until the lease ends.
     pub fn keep(&self, root: &Cid) {
         let mut leases = self.store.leases();
-        leases.root_was_set(root);
+        leases.root_was_set(Root::Held(*root));
         if let Some(lease) = leases.leases.get_mut(&self.number) {
             lease.roots.push(*root);
         }

@@ -44,12 +44,12 @@ impl Store {
     /// Calls `visit` with every block that a user's file holds, ordered by multihash: `filestore ls`.
     ///
     /// # Errors
-    /// When the index fails.
-    pub fn for_each_lent(&self, mut visit: impl FnMut(LentBlock)) -> Result<(), IndexError> {
-        self.lent_pages(|blocks| {
-            blocks.into_iter().for_each(&mut visit);
-            Ok(())
-        })
+    /// When the index fails; and what `visit` answers, to stop early.
+    pub fn for_each_lent<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(LentBlock) -> Result<(), E>,
+    ) -> Result<(), E> {
+        self.lent_pages(|blocks| blocks.into_iter().try_for_each(&mut visit))
     }
 
     /// The files that hold a block; empty when none does.
@@ -69,12 +69,14 @@ impl Store {
     /// verify`. Reads on all cores.
     ///
     /// # Errors
-    /// When the index fails.
-    pub fn verify_lent(&self, mut visit: impl FnMut(LentBlock, LentStatus)) -> Result<(), IndexError> {
+    /// When the index fails; and what `visit` answers, to stop early.
+    pub fn verify_lent<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(LentBlock, LentStatus) -> Result<(), E>,
+    ) -> Result<(), E> {
         self.lent_pages(|blocks| {
             let found: Vec<_> = blocks.into_par_iter().map(|lent| (self.status(&lent), lent)).collect();
-            found.into_iter().for_each(|(status, lent)| visit(lent, status));
-            Ok(())
+            found.into_iter().try_for_each(|(status, lent)| visit(lent, status))
         })
     }
 
@@ -90,19 +92,25 @@ impl Store {
     /// Calls `visit` with every block that lies in a pack although a user's file holds it: `filestore dups`.
     ///
     /// # Errors
-    /// When the index fails.
-    pub fn for_each_duplicate(&self, mut visit: impl FnMut(&Cid)) -> Result<(), IndexError> {
+    /// When the index fails; and what `visit` answers, to stop early.
+    pub fn for_each_duplicate<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(&Cid) -> Result<(), E>,
+    ) -> Result<(), E> {
         // The rows of a block stand together, packs first.
         let mut packed: Option<Cid> = None;
         let mut told: Option<Cid> = None;
         let is = |one: &Option<Cid>, row: &PageRow| one.is_some_and(|cid| cid.hash() == row.cid.hash());
         self.inner.index.scan(|row| match row.kind {
-            Kind::Pack => packed = Some(row.cid),
+            Kind::Pack => {
+                packed = Some(row.cid);
+                Ok(())
+            }
             Kind::UserFile if is(&packed, row) && !is(&told, row) => {
                 told = Some(row.cid);
-                visit(&row.cid);
+                visit(&row.cid)
             }
-            Kind::Piece | Kind::UserFile => {}
+            Kind::Piece | Kind::UserFile => Ok(()),
         })
     }
 
@@ -121,10 +129,10 @@ impl Store {
         }
     }
 
-    fn lent_pages(
+    fn lent_pages<E: From<IndexError>>(
         &self,
-        mut visit: impl FnMut(Vec<LentBlock>) -> Result<(), IndexError>,
-    ) -> Result<(), IndexError> {
+        mut visit: impl FnMut(Vec<LentBlock>) -> Result<(), E>,
+    ) -> Result<(), E> {
         let index = &self.inner.index;
         let mut after: Option<Vec<u8>> = None;
         loop {

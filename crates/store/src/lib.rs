@@ -16,10 +16,10 @@
 //! | keep things | [`Store::pin`], [`Store::update_pin`], [`Store::unpin`], [`Store::pins`], [`Store::set_files_root`] |
 //! | ask what keeps a block | [`Store::kept_by`], [`Store::for_each_indirect`], [`Store::verify_pins`] |
 //! | serve blocks out of a provider's piece file | [`Store::add_piece`], [`Store::remove_piece`] |
-//! | serve blocks out of a user's file (`--nocopy`) | [`Store::add_user_file`], [`Store::for_each_lent`], [`Store::verify_lent`] |
+//! | serve blocks out of a user's file (`--nocopy`) | [`Store::add_user_files`], [`Store::for_each_lent`], [`Store::verify_lent`] |
 //! | make room | [`Store::delete`], [`Store::collect_with`] |
 //! | see how large it is | [`Store::stat`] |
-//! | check everything | [`Store::verify_with`] |
+//! | check everything, forget what is damaged | [`Store::verify_with`], [`Store::drop_damaged`] |
 //! | bring an older store up to date | [`Store::migrate`] |
 //!
 //! Formats: docs/formats/store.md.
@@ -69,7 +69,7 @@ mod tests;
 
 pub use collect::CollectReport;
 pub use config::Config;
-pub use error::{IndexError, OpenError, ReadError, WriteError};
+pub use error::{IndexError, MarkError, NeededBy, OpenError, ReadError, WriteError};
 pub use kept::{BadBlock, KeptBy};
 pub use lease::Hold;
 pub use lent::{LentBlock, LentStatus};
@@ -77,5 +77,6 @@ pub use pieces::PieceKey;
 pub use pins::{OldPin, Pin, PinKind};
 pub use stat::Stat;
 pub use store::{BLOCK_BYTES_MAX, Store};
-pub use verify::{Damage, VerifyProgress, VerifyReport};
+pub use tables::Kind as CopyKind;
+pub use verify::{Damage, Fault, Missing, VerifyProgress, VerifyReport};
 pub use version::{Migrated, VERSION};

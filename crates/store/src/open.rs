@@ -33,8 +33,7 @@ pub(crate) fn open(
     version::check(&*layer, dir)?;
     layer.create_dir(&packs_dir).map_err(io)?;
     layer.sync_dir(dir).map_err(io)?;
-    let journal =
-        Journal::open(&layer, dir).map_err(|source| OpenError::Io { path: dir.join("pins"), source })?;
+    let journal = Journal::open(&layer, dir)?;
     let index = Index::open(&*layer, dir, config.cache_bytes)?;
     let writer = Recovery {
         layer: &*layer,
@@ -53,6 +52,7 @@ pub(crate) fn open(
         gate: RwLock::new(()),
         writer: Mutex::new(writer),
         queue: Mutex::new(VecDeque::new()),
+        rotten: Mutex::new(Vec::new()),
         collecting: Mutex::new(()),
         leases: Mutex::new(Leases::default()),
         journal: Mutex::new(journal),

@@ -2,8 +2,7 @@
 
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::path::Path;
-use std::sync::PoisonError;
+use std::path::{Path, PathBuf};
 
 use hpips_types::{Cid, DealId, SlotIndex};
 
@@ -11,6 +10,7 @@ use crate::error::{IndexError, WriteError};
 use crate::index::Durable;
 use crate::store::{BLOCK_BYTES_MAX, Store};
 use crate::tables::{Kind, META_NEXT_FILE, PIECE_KEYS, Row, USER_FILES};
+use crate::write::{FREEING_RESERVE_BYTES, RESERVE_BYTES};
 
 /// Names a piece: the slot of a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -27,6 +27,11 @@ impl PieceKey {
     }
 }
 
+/// Bytes by which the index may grow with so many rows: each is written to two tables, into pages half full.
+fn rows_bytes(count: usize) -> u64 {
+    u64::try_from(count).expect("64 bits").saturating_mul(512)
+}
+
 impl Store {
     /// Serves blocks out of a piece file, which stays its provider's: offset and length of every block. A piece with the
     /// same key is replaced; doing it twice is doing it once. Rows are checked against their CIDs on every read.
@@ -35,16 +40,20 @@ impl Store {
     /// [`WriteError::Io`] when the path is not absolute, the file cannot be opened or is too short for a row.
     pub fn add_piece(&self, key: PieceKey, path: &Path, rows: &[(Cid, u64, u32)]) -> Result<(), WriteError> {
         let rows = self.check_rows(path, rows)?;
-        let _writer = self.inner.writer()?;
-        self.inner.index.write(Durable::Now, |tx| {
+        let mut writer = self.inner.writer()?;
+        self.inner.check_free(rows_bytes(rows.len()), RESERVE_BYTES)?;
+        let old = self.inner.index.write(Durable::Now, |tx| {
             let old = tx.0.open_table(PIECE_KEYS)?.remove(key.key())?.map(|container| container.value());
             if let Some(container) = old {
                 tx.remove_file(Kind::Piece, container)?;
             }
             let container = tx.take_number(META_NEXT_FILE)?;
             tx.0.open_table(PIECE_KEYS)?.insert(key.key(), container)?;
-            tx.add_file(Kind::Piece, container, path, &rows)
+            tx.add_file(Kind::Piece, container, path, &rows)?;
+            Ok(old)
         })?;
+        writer.committed();
+        self.close(old);
         Ok(())
     }
 
@@ -54,7 +63,8 @@ impl Store {
     /// # Errors
     /// When the index fails.
     pub fn remove_piece(&self, key: PieceKey) -> Result<bool, WriteError> {
-        let _writer = self.inner.writer()?;
+        let mut writer = self.inner.writer()?;
+        self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
         let container = self.inner.index.write(Durable::Now, |tx| {
             let container =
                 tx.0.open_table(PIECE_KEYS)?.remove(key.key())?.map(|container| container.value());
@@ -63,6 +73,7 @@ impl Store {
             }
             Ok(container)
         })?;
+        writer.committed();
         self.close(container);
         Ok(container.is_some())
     }
@@ -83,18 +94,39 @@ impl Store {
     /// # Errors
     /// As [`Store::add_piece`].
     pub fn add_user_file(&self, path: &Path, rows: &[(Cid, u64, u32)]) -> Result<(), WriteError> {
-        let rows = self.check_rows(path, rows)?;
-        let name = path.as_os_str().as_bytes();
-        let _writer = self.inner.writer()?;
-        self.inner.index.write(Durable::Now, |tx| {
-            let old = tx.0.open_table(USER_FILES)?.remove(name)?.map(|container| container.value());
-            if let Some(container) = old {
-                tx.remove_file(Kind::UserFile, container)?;
+        self.add_user_files(&[(path.to_owned(), rows.to_vec())])
+    }
+
+    /// As [`Store::add_user_file`] for many files at once: all of them are served when this returns, or none. One
+    /// durable commit, so batches of some thousand files are much faster than one by one; rows are held in memory.
+    ///
+    /// # Errors
+    /// As [`Store::add_piece`], for the first file that is not as it should be.
+    pub fn add_user_files(&self, files: &[(PathBuf, Vec<(Cid, u64, u32)>)]) -> Result<(), WriteError> {
+        let checked: Vec<_> = files
+            .iter()
+            .map(|(path, rows)| Ok((path, self.check_rows(path, rows)?)))
+            .collect::<Result<_, WriteError>>()?;
+        let count = checked.iter().map(|(_, rows)| rows.len()).sum();
+        let mut writer = self.inner.writer()?;
+        self.inner.check_free(rows_bytes(count), RESERVE_BYTES)?;
+        let replaced = self.inner.index.write(Durable::Now, |tx| {
+            let mut replaced = Vec::new();
+            for (path, rows) in &checked {
+                let name = path.as_os_str().as_bytes();
+                let old = tx.0.open_table(USER_FILES)?.remove(name)?.map(|container| container.value());
+                if let Some(container) = old {
+                    tx.remove_file(Kind::UserFile, container)?;
+                    replaced.push(container);
+                }
+                let container = tx.take_number(META_NEXT_FILE)?;
+                tx.0.open_table(USER_FILES)?.insert(name, container)?;
+                tx.add_file(Kind::UserFile, container, path, rows)?;
             }
-            let container = tx.take_number(META_NEXT_FILE)?;
-            tx.0.open_table(USER_FILES)?.insert(name, container)?;
-            tx.add_file(Kind::UserFile, container, path, &rows)
+            Ok(replaced)
         })?;
+        writer.committed();
+        self.close(replaced);
         Ok(())
     }
 
@@ -103,7 +135,8 @@ impl Store {
     /// # Errors
     /// When the index fails.
     pub fn remove_user_file(&self, path: &Path) -> Result<bool, WriteError> {
-        let _writer = self.inner.writer()?;
+        let mut writer = self.inner.writer()?;
+        self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
         let container = self.inner.index.write(Durable::Now, |tx| {
             let name = path.as_os_str().as_bytes();
             let container = tx.0.open_table(USER_FILES)?.remove(name)?.map(|container| container.value());
@@ -112,15 +145,15 @@ impl Store {
             }
             Ok(container)
         })?;
+        writer.committed();
         self.close(container);
         Ok(container.is_some())
     }
 
-    fn close(&self, container: Option<u64>) {
-        if let Some(container) = container {
-            let mut files = self.inner.files.lock().unwrap_or_else(PoisonError::into_inner);
-            files.forget(Kind::Piece, container);
-        }
+    /// Closes files that are no longer served.
+    fn close(&self, containers: impl IntoIterator<Item = u64>) {
+        // Piece and user files are kept open under one sequence of numbers.
+        containers.into_iter().for_each(|container| self.inner.open_files().forget(Kind::Piece, container));
     }
 
     fn check_rows(&self, path: &Path, rows: &[(Cid, u64, u32)]) -> Result<Vec<(Vec<u8>, Row)>, WriteError> {

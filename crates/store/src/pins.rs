@@ -6,7 +6,9 @@ use hpips_types::Cid;
 
 use crate::error::WriteError;
 use crate::journal::{Change, Journal, NAME_BYTES_MAX};
+use crate::lease::Root;
 use crate::store::Store;
+use crate::write::RESERVE_BYTES;
 
 /// How far a pin reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -105,9 +107,14 @@ impl Store {
             return Err(WriteError::Poisoned);
         }
         let Some(changes) = decide(&journal) else { return Ok(false) };
+        if changes.iter().any(|change| !matches!(change, Change::Unpin(_))) {
+            // Taking pins away has to go on: it is how room is made.
+            self.inner.check_free(0, RESERVE_BYTES)?;
+        }
         for change in &changes {
             match change {
-                Change::Pin(Pin { cid, .. }) | Change::FilesRoot(cid) => leases.root_was_set(cid),
+                Change::Pin(pin) => leases.root_was_set(Root::of(pin)),
+                Change::FilesRoot(cid) => leases.root_was_set(Root::Files(*cid)),
                 Change::Unpin(_) => {}
             }
         }

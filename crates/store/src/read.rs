@@ -2,7 +2,7 @@
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::{Arc, PoisonError};
+use std::sync::{Arc, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use hpips_bitswap::{BlockSource, SourceError};
@@ -13,8 +13,13 @@ use crate::error::{IndexError, ReadError};
 use crate::index::{Durable, Place};
 use crate::layer::LayerFile;
 use crate::pack::{open_record, record_bytes};
-use crate::store::{Inner, Store};
+use crate::store::{Inner, IsCached, Store};
 use crate::tables::Kind;
+use crate::verify::Fault;
+use crate::write::FREEING_RESERVE_BYTES;
+
+/// Damaged records that wait to be forgotten; what is beyond that is found by later reads.
+const ROTTEN_MAX: usize = 1024;
 
 /// What reading one place gave.
 enum Attempt {
@@ -58,18 +63,25 @@ impl Store {
     /// # Errors
     /// [`ReadError`] by variant, when no sound copy is left.
     pub fn get(&self, cid: &Cid) -> Result<Option<Bytes>, ReadError> {
+        self.read_any(cid, |place| self.inner.forget_damaged(cid, place))
+    }
+
+    /// As [`Store::get`], and a damaged copy stays known: for those who look at the whole store.
+    pub(crate) fn peek(&self, cid: &Cid) -> Result<Option<Bytes>, ReadError> {
+        self.read_any(cid, |_| {})
+    }
+
+    fn read_any(&self, cid: &Cid, damaged: impl Fn(&Place)) -> Result<Option<Bytes>, ReadError> {
         if let Some(block) = inline(cid) {
             return Ok(Some(block));
         }
         let mut failure = None;
         for (place, file) in self.inner.places(cid)? {
-            let attempt =
-                file.and_then(|file| file.map_or(Ok(Attempt::Gone), |file| read(cid, &place, &*file)));
-            match attempt {
+            match self.inner.read_place(cid, &place, file) {
                 Ok(Attempt::Block(block)) => return Ok(Some(block)),
                 Ok(Attempt::Damaged) if place.kind == Kind::Pack => {
                     tracing::error!(%cid, pack = place.container, offset = place.row.offset, "block is damaged");
-                    self.inner.forget_damaged(cid, &place);
+                    damaged(&place);
                     failure = Some(ReadError::Damaged { cid: *cid });
                 }
                 Ok(Attempt::Damaged | Attempt::Gone) => {
@@ -111,21 +123,25 @@ pub(crate) enum Health {
     Sound,
     /// There are copies and none is sound.
     Damaged,
+    /// No sound copy is known, and one could not be read.
+    Unreadable,
     Missing,
 }
 
-/// Where a copy of a block lies.
+/// A copy of a block, and what is the matter with it.
 #[derive(Debug)]
-pub(crate) struct CopyAt {
+pub(crate) struct Checked {
+    pub(crate) place: Place,
     pub(crate) path: PathBuf,
-    pub(crate) offset: u64,
+    pub(crate) fault: Option<Fault>,
 }
 
-type PlaceFile = (Place, io::Result<Option<Arc<dyn LayerFile>>>);
+/// The file of a place as it was opened, and whether that was before this read.
+type Opened = io::Result<Option<(Arc<dyn LayerFile>, IsCached)>>;
 
 impl Inner {
     /// The places of a block with their files open, so that nothing which is unlinked afterwards is missed.
-    fn places(&self, cid: &Cid) -> Result<Vec<PlaceFile>, IndexError> {
+    fn places(&self, cid: &Cid) -> Result<Vec<(Place, Opened)>, IndexError> {
         let _gate = self.gate.read().unwrap_or_else(PoisonError::into_inner);
         let places = self.index.lookup(cid)?;
         Ok(places
@@ -137,21 +153,38 @@ impl Inner {
             .collect())
     }
 
-    /// Reads every copy of a block and checks it against its CID; says of each whether it is sound.
-    pub(crate) fn check_copies(&self, cid: &Cid) -> Result<Vec<(CopyAt, bool)>, IndexError> {
-        let check = |(place, file): PlaceFile| {
-            let block = match file {
-                Ok(Some(file)) => read(cid, &place, &*file),
-                Ok(None) => Ok(Attempt::Gone),
-                Err(error) => Err(error),
-            };
-            let is_sound = match block {
+    fn read_place(&self, cid: &Cid, place: &Place, file: Opened) -> io::Result<Attempt> {
+        let Some((file, is_cached)) = file? else { return Ok(Attempt::Gone) };
+        let found = read(cid, place, &*file);
+        if place.kind == Kind::Pack || is_cached == IsCached(false) || matches!(found, Ok(Attempt::Block(_)))
+        {
+            return found;
+        }
+        // Files that others own may have been replaced under their names since they were opened.
+        self.open_files().forget(place.kind, place.container);
+        match self.file_of(place)? {
+            Some((file, _)) => read(cid, place, &*file),
+            None => Ok(Attempt::Gone),
+        }
+    }
+
+    /// Reads every copy of a block and checks it against its CID; says of each what is the matter with it.
+    pub(crate) fn check_copies(&self, cid: &Cid) -> Result<Vec<Checked>, IndexError> {
+        let check = |(place, file): (Place, Opened)| {
+            let fault = match self.read_place(cid, &place, file) {
                 // What was read from elsewhere has been checked against the CID already.
-                Ok(Attempt::Block(block)) => place.kind != Kind::Pack || verify_block(cid, &block).is_ok(),
-                Ok(Attempt::Damaged | Attempt::Gone) | Err(_) => false,
+                Ok(Attempt::Block(block))
+                    if place.kind == Kind::Pack && verify_block(cid, &block).is_err() =>
+                {
+                    Some(Fault::Mismatch)
+                }
+                Ok(Attempt::Block(_)) => None,
+                Ok(Attempt::Damaged) => Some(Fault::Mismatch),
+                Ok(Attempt::Gone) => Some(Fault::NoFile),
+                Err(error) => Some(Fault::Io { kind: error.kind(), message: error.to_string() }),
             };
-            let path = place.path.unwrap_or_else(|| self.pack_path(place.container));
-            (CopyAt { path, offset: place.row.offset }, is_sound)
+            let path = place.path.clone().unwrap_or_else(|| self.pack_path(place.container));
+            Checked { place, path, fault }
         };
         Ok(self.places(cid)?.into_iter().map(check).collect())
     }
@@ -162,21 +195,50 @@ impl Inner {
             return Ok(Health::Sound);
         }
         let copies = self.check_copies(cid)?;
-        Ok(match copies.iter().any(|(_, is_sound)| *is_sound) {
+        let is_unreadable = |copy: &Checked| matches!(copy.fault, Some(Fault::Io { .. }));
+        Ok(match copies.iter().any(|copy| copy.fault.is_none()) {
             true => Health::Sound,
             false if copies.is_empty() => Health::Missing,
+            false if copies.iter().any(is_unreadable) => Health::Unreadable,
             false => Health::Damaged,
         })
     }
 
     /// Forgets a damaged record, so that the block counts as missing and can be stored again. If somebody else is
-    /// writing, the next reader tries.
+    /// writing, the next batch begins with it.
     fn forget_damaged(&self, cid: &Cid, place: &Place) {
-        let Ok(_writer) = self.writer.try_lock() else { return };
-        let found = [(place.container, *cid)];
-        if let Err(error) = self.index.write(Durable::Now, |tx| tx.remove_records(&found)) {
-            tracing::error!(%cid, %error, "cannot forget a damaged block");
+        let record = (place.container, place.row.offset, *cid);
+        match self.writer.try_lock() {
+            Ok(writer) if !writer.is_poisoned => self.forget(&[record]),
+            _ => {
+                let mut rotten = self.rotten();
+                if rotten.len() < ROTTEN_MAX {
+                    rotten.push(record);
+                }
+            }
         }
+    }
+
+    /// Forgets what readers found damaged while somebody wrote. To be called in the writer's turn.
+    pub(crate) fn forget_rotten(&self) {
+        let rotten = std::mem::take(&mut *self.rotten());
+        if !rotten.is_empty() {
+            self.forget(&rotten);
+        }
+    }
+
+    fn forget(&self, records: &[(u64, u64, Cid)]) {
+        let done = self
+            .check_free(0, FREEING_RESERVE_BYTES)
+            .and_then(|()| Ok(self.index.write(Durable::Now, |tx| tx.remove_records(records))?));
+        if let Err(error) = done {
+            tracing::error!(%error, "cannot forget damaged blocks");
+        }
+    }
+
+    fn rotten(&self) -> MutexGuard<'_, Vec<(u64, u64, Cid)>> {
+        // Pushing and taking cannot stop half-way.
+        self.rotten.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

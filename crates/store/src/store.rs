@@ -41,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) writer: Mutex<Writer>,
     /// Batches that wait for the writer's turn.
     pub(crate) queue: Mutex<VecDeque<Arc<Ticket>>>,
+    /// Pack, offset and block of records that were found damaged while somebody wrote.
+    pub(crate) rotten: Mutex<Vec<(u64, u64, Cid)>>,
     /// Held by the one collection that runs.
     pub(crate) collecting: Mutex<()>,
     pub(crate) leases: Mutex<Leases>,
@@ -82,6 +84,10 @@ pub(crate) struct Active {
     /// Footer entries so far, when the pack was begun by this process; otherwise a scan finds them.
     pub(crate) entries: Option<Vec<u8>>,
 }
+
+/// Whether a file was open already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct IsCached(pub(crate) bool);
 
 /// Open pack, piece and user files, the least recently used closed first.
 #[derive(Debug, Default)]
@@ -173,14 +179,16 @@ impl Store {
     /// Blocks that come or go meanwhile may or may not be visited.
     ///
     /// # Errors
-    /// When the index fails.
-    pub fn for_each_block(&self, mut visit: impl FnMut(&Cid, u32)) -> Result<(), IndexError> {
+    /// When the index fails; and what `visit` answers, to stop early.
+    pub fn for_each_block<E: From<IndexError>>(
+        &self,
+        mut visit: impl FnMut(&Cid, u32) -> Result<(), E>,
+    ) -> Result<(), E> {
         let mut last: Option<Cid> = None;
         self.inner.index.scan(|row| {
-            if last.is_none_or(|last| last.hash() != row.cid.hash()) {
-                visit(&row.cid, row.row.bytes);
-            }
+            let is_next = last.is_none_or(|last| last.hash() != row.cid.hash());
             last = Some(row.cid);
+            if is_next { visit(&row.cid, row.row.bytes) } else { Ok(()) }
         })
     }
 
@@ -211,11 +219,16 @@ impl Inner {
         self.packs_dir().join(pack::file_name(pack))
     }
 
+    pub(crate) fn open_files(&self) -> MutexGuard<'_, OpenFiles> {
+        // A cache: whatever is in it can be used.
+        self.files.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// The open file of a place; `None` when it is gone.
-    pub(crate) fn file_of(&self, place: &Place) -> io::Result<Option<Arc<dyn LayerFile>>> {
-        let mut files = self.files.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(crate) fn file_of(&self, place: &Place) -> io::Result<Option<(Arc<dyn LayerFile>, IsCached)>> {
+        let mut files = self.open_files();
         if let Some(file) = files.get(place.kind, place.container) {
-            return Ok(Some(file));
+            return Ok(Some((file, IsCached(true))));
         }
         let opened = match &place.path {
             Some(path) => self.layer.open_read(path)?,
@@ -224,7 +237,7 @@ impl Inner {
         if let Some(file) = &opened {
             files.put(place.kind, place.container, file, self.config.open_files_max);
         }
-        Ok(opened)
+        Ok(opened.map(|file| (file, IsCached(false))))
     }
 }
 

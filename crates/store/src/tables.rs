@@ -38,9 +38,12 @@ pub(crate) const PACK_DEAD: u8 = 2;
 
 /// What kind of file holds a block, in the order they are preferred.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// One of the store's own.
     Pack,
+    /// A provider's piece.
     Piece,
+    /// A user's own file.
     UserFile,
 }
 

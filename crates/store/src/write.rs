@@ -25,8 +25,11 @@ const VERIFY_BLOCKS_MIN: usize = 4;
 /// Bytes of waiting batches that are stored in one go.
 const GROUP_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes that stay free on the disk: the index grows with every batch, and a database that meets a full disk has to be
-/// opened again.
-const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
+/// opened again, for reading as well.
+pub(crate) const RESERVE_BYTES: u64 = 32 * 1024 * 1024;
+/// As [`RESERVE_BYTES`], for what makes room: it has to go on when nothing can be stored any more, and rewrites a few
+/// pages of the index at a time.
+pub(crate) const FREEING_RESERVE_BYTES: u64 = 8 * 1024 * 1024;
 
 impl Store {
     /// Stores blocks from outside, each checked against its CID; durable when it returns. Blocks that are here already
@@ -81,6 +84,8 @@ impl Store {
 
     fn write_group(&self, writer: &mut Writer, group: &[Arc<Ticket>]) -> Result<(), WriteError> {
         let blocks = || group.iter().flat_map(|ticket| &ticket.blocks);
+        // Or a block whose only copy is known to be damaged would count as stored.
+        self.inner.forget_rotten();
         let known = self.inner.index.known(blocks().map(|(cid, _)| cid))?;
         let mut batch = HashSet::new();
         let mut incoming = Vec::new();
@@ -163,10 +168,15 @@ impl Inner {
         if used.saturating_add(more) > max {
             return Err(WriteError::Full { used, more, max });
         }
+        self.check_free(more, RESERVE_BYTES)
+    }
+
+    /// Refuses what the disk has no room for, before any of it is written; `reserve` is what the index may need.
+    pub(crate) fn check_free(&self, more: u64, reserve: u64) -> Result<(), WriteError> {
         let path = || self.dir.clone();
         let free =
             self.layer.free_bytes(&self.dir).map_err(|source| WriteError::Io { path: path(), source })?;
-        let needed = more.saturating_add(RESERVE_BYTES);
+        let needed = more.saturating_add(reserve);
         if free < needed {
             return Err(WriteError::NoSpace { path: path(), free, more: needed });
         }

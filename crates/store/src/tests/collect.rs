@@ -6,14 +6,29 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use bytes::Bytes;
+use cid::multihash::Multihash;
 use hpips_types::Cid;
+use hpips_types::content::{DAG_CBOR, DAG_PB, cid_v1};
 
 use super::{block, parent, small};
+use crate::lease::Root;
 use crate::mocks::{Dice, MemoryDisk};
-use crate::{Hold, PinKind, Store};
+use crate::{Hold, NeededBy, PinKind, Store, WriteError};
 
 fn in_memory() -> Store {
-    Store::open_on(Arc::new(MemoryDisk::new(1)), Path::new("/store"), small(), None).unwrap()
+    on_disk(&MemoryDisk::new(1))
+}
+
+fn on_disk(disk: &MemoryDisk) -> Store {
+    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None).unwrap()
+}
+
+/// Changes a byte in the middle of a block, in the first pack.
+fn rot(disk: &MemoryDisk, bytes: &[u8]) {
+    disk.edit(Path::new("/store/packs/00000000.pack"), |pack| {
+        let at = pack.windows(bytes.len()).position(|window| window == bytes).unwrap();
+        pack[at + bytes.len() / 2] ^= 1;
+    });
 }
 
 /// A leaf, a node that links to it and a root that links to the node.
@@ -59,6 +74,131 @@ fn leased_blocks_stay_until_the_lease_ends() {
         store.collect(&[]).unwrap();
         assert_eq!(store.block_count().unwrap(), 0, "{name}");
         assert!(store.leases().is_empty());
+    }
+}
+
+/// What a stopped collection says: which block, what is the matter with it, what needs it.
+#[track_caller]
+fn stopped(store: &Store, cid: &Cid, needed_by: NeededBy, why: &str) {
+    match store.collect(&[]) {
+        Err(WriteError::Unmarked { cid: told, needed_by: by, source }) => {
+            assert_eq!((told, by), (*cid, needed_by));
+            assert!(source.to_string().contains(why), "{source}");
+        }
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn a_damaged_branch_stops_every_collection_until_it_is_given_up() {
+    let disk = MemoryDisk::new(1);
+    let store = on_disk(&disk);
+    let [leaf, node, root] = tree(1);
+    store.put(vec![leaf.clone(), node.clone(), root.clone()]).unwrap();
+    store.pin(&root.0, PinKind::Recursive, "").unwrap();
+    rot(&disk, &node.1);
+    let by = NeededBy::Pin(root.0);
+    for _ in 0..3 {
+        stopped(&store, &node.0, by, "damaged");
+    }
+    // A reader forgets the damaged copy; what is below stays all the same.
+    store.get(&node.0).unwrap_err();
+    assert!(!store.has(&node.0).unwrap());
+    for _ in 0..2 {
+        stopped(&store, &node.0, by, "missing");
+    }
+    let error = store.collect(&[]).unwrap_err().to_string();
+    for part in [node.0, root.0].map(|cid| cid.to_string()) {
+        assert!(error.contains(&part), "{error}");
+    }
+    assert!(error.contains("hpips pin rm"), "{error}");
+    assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1.clone()));
+    store.put(vec![node]).unwrap();
+    assert_eq!(store.collect(&[]).unwrap().blocks, 0);
+    store.unpin(&root.0).unwrap();
+    assert_eq!(store.collect(&[]).unwrap().blocks, 3);
+}
+
+#[test]
+fn missing_parts_of_the_files_stop_nothing_and_damaged_ones_do() {
+    let disk = MemoryDisk::new(1);
+    let store = on_disk(&disk);
+    let [leaf, node, root] = tree(1);
+    store.put(vec![leaf.clone(), root.clone()]).unwrap();
+    store.set_files_root(&root.0).unwrap();
+    assert_eq!(store.collect(&[]).unwrap().blocks, 1, "nothing links to the leaf");
+    store.put(vec![leaf.clone(), node.clone()]).unwrap();
+    disk.edit(Path::new("/store/packs/00000001.pack"), |pack| {
+        let at = pack.windows(node.1.len()).position(|window| window == &node.1[..]).unwrap();
+        pack[at + 8] ^= 1;
+    });
+    for _ in 0..2 {
+        stopped(&store, &node.0, NeededBy::Files(root.0), "damaged");
+    }
+    assert_eq!(store.get(&leaf.0).unwrap(), Some(leaf.1));
+}
+
+#[test]
+fn blocks_that_are_not_understood_stop_the_collection() {
+    let store = in_memory();
+    let leaf = block(1, 100);
+    store.put(vec![leaf.clone()]).unwrap();
+    for codec in [DAG_PB, DAG_CBOR, 0x78] {
+        let text = Bytes::from_static(b"\xffneither of them");
+        let cid = cid_v1(codec, &text);
+        store.put(vec![(cid, text)]).unwrap();
+        store.pin(&cid, PinKind::Recursive, "").unwrap();
+        stopped(&store, &cid, NeededBy::Pin(cid), "links");
+        assert!(store.has(&leaf.0).unwrap());
+        store.unpin(&cid).unwrap();
+    }
+    let text = Bytes::from_static(b"{}");
+    let plain = cid_v1(0x0200, &text);
+    store.put(vec![(plain, text)]).unwrap();
+    store.pin(&plain, PinKind::Recursive, "").unwrap();
+    assert_eq!(store.collect(&[]).unwrap().blocks, 2, "the leaf and what was not understood");
+}
+
+/// A link that shares the beginning of the victim's digest, under a foreign hash function or codec.
+#[test]
+fn no_link_hides_anothers_tree() {
+    let digest = |cid: &Cid| cid.hash().digest().to_vec();
+    let forgeries: [fn(&[u8]) -> Cid; 3] = [
+        |digest| Cid::new_v1(DAG_CBOR, Multihash::wrap(0x1b, digest).unwrap()),
+        |digest| {
+            Cid::new_v1(
+                DAG_CBOR - 1,
+                Multihash::wrap(0x1b, &[&[digest[0] + 1], &digest[1..]].concat()).unwrap(),
+            )
+        },
+        |digest| Cid::new_v1(DAG_CBOR, Multihash::wrap(0x12, &[&digest[..16], &[7; 16]].concat()).unwrap()),
+    ];
+    for forge in forgeries {
+        let store = in_memory();
+        let tree = (1..).map(tree).find(|[_, _, root]| digest(&root.0)[0] < 255).unwrap();
+        store.put(tree.to_vec()).unwrap();
+        let evil = parent(&[forge(&digest(&tree[2].0)), tree[2].0]);
+        store.put(vec![evil.clone()]).unwrap();
+        // Links among the files may be missing.
+        store.set_files_root(&evil.0).unwrap();
+        assert_eq!(store.collect(&[]).unwrap().blocks, 0);
+        assert_eq!(count_of(&store, &tree), 3);
+    }
+}
+
+/// What was missing while it was marked and is pinned before the sweep is walked then.
+#[test]
+fn what_comes_and_is_pinned_during_a_collection_is_walked() {
+    let store = in_memory();
+    let tree = tree(1);
+    let files = parent(&[tree[2].0]);
+    store.put(vec![tree[0].clone(), tree[1].clone(), files.clone()]).unwrap();
+    let mut live = crate::collect::Live::default();
+    live.mark(&store, vec![Root::Files(files.0)]).unwrap();
+    store.put(vec![tree[2].clone()]).unwrap();
+    live.mark(&store, vec![Root::Pin(tree[2].0)]).unwrap();
+    for (cid, _) in &tree {
+        assert!(live.is_marked(cid));
     }
 }
 
