@@ -174,8 +174,9 @@ fn sink<'a>(
     move |batch| {
         if !only_hash {
             store.put_built(batch.blocks)?;
-            for lent in &batch.lent {
-                store.add_user_file(&lent.path, &lent.rows)?;
+            let lent: Vec<_> = batch.lent.into_iter().map(|lent| (lent.path, lent.rows)).collect();
+            if !lent.is_empty() {
+                store.add_user_files(&lent)?;
             }
         }
         Ok(())

@@ -392,6 +392,7 @@ impl BadNode {
                 Self { cid: form.text(cid), err: format!("ipld: could not find {cid}") }
             }
             BadBlock::Damaged(cid) => Self { cid: form.text(cid), err: "block is damaged".to_owned() },
+            BadBlock::Unreadable(cid) => Self { cid: form.text(cid), err: "block cannot be read".to_owned() },
         }
     }
 }
@@ -409,18 +410,17 @@ pub(super) async fn verify(
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let mut left = Ok(());
         store.verify_pins(|pin, bad| {
-            if left.is_err() || pin.kind != PinKind::Recursive {
-                return;
+            if pin.kind != PinKind::Recursive {
+                return sink.check();
             }
             let bad_nodes: Vec<_> = bad.iter().map(|bad| BadNode::of(bad, &form)).collect();
             let ok = bad_nodes.is_empty();
-            if verbose || !ok {
-                left = sink.json(&Verified { cid: form.text(&pin.cid), err: String::new(), ok, bad_nodes });
+            if !verbose && ok {
+                return sink.check();
             }
-        })?;
-        left
+            sink.json(&Verified { cid: form.text(&pin.cid), err: String::new(), ok, bad_nodes })
+        })
     })
     .await
 }

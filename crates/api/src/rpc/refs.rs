@@ -171,15 +171,11 @@ pub(super) async fn local(
     let form = call.cid_form()?;
     let store = state.store();
     answer::stream(&call, Form::Json, move |sink| {
-        let mut left = Ok(());
         store.for_each_block(|cid, _| {
-            if left.is_ok() {
-                // Blocks are kept by their hash; the codec is not part of what is here.
-                let cid = Cid::new_v1(RAW, *cid.hash());
-                left = sink.json(&Ref { r#ref: form.text(&cid), err: String::new() });
-            }
-        })?;
-        left
+            // Blocks are kept by their hash; the codec is not part of what is here.
+            let cid = Cid::new_v1(RAW, *cid.hash());
+            sink.json(&Ref { r#ref: form.text(&cid), err: String::new() })
+        })
     })
     .await
 }

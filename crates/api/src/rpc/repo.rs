@@ -3,7 +3,7 @@
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
-use hpips_store::{LentBlock, LentStatus};
+use hpips_store::{Fault, LentBlock, LentStatus, Missing, VerifyProgress, VerifyReport};
 use hpips_types::content::RAW;
 use serde::Serialize;
 
@@ -132,16 +132,15 @@ pub(super) async fn verify(
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let mut left = Ok(());
-        let report = store.verify_with(|progress| {
-            if left.is_ok() {
-                left = sink.json(&Message { msg: String::new(), progress: progress.blocks });
-            }
-        })?;
-        left?;
-        let damaged = report.damaged;
-        if damaged.is_empty() {
+        let told =
+            |progress: VerifyProgress| sink.json(&Message { msg: String::new(), progress: progress.blocks });
+        let VerifyReport { damaged, missing, .. } = store.verify_with::<RpcError>(told)?;
+        if damaged.is_empty() && missing.is_empty() {
             return sink.json(&Message { msg: "verify complete, all blocks validated.".into(), progress: 0 });
+        }
+        for Missing { cid, pin } in &missing {
+            let msg = format!("block {} is missing, pin {} needs it", form.text(cid), form.text(pin));
+            sink.json(&Message { msg, progress: 0 })?;
         }
         for damage in &damaged {
             let lost = if damage.is_lost { "" } else { "; another copy is sound" };
@@ -149,17 +148,31 @@ pub(super) async fn verify(
                 format!("; kept because: {}", super::pin::reason(kept, &form))
             });
             let place = format!("{} at {}", damage.path.display(), damage.offset);
-            let msg = format!("block {} was corrupt ({place}{lost}{kept})", form.text(&damage.cid));
+            let what = match &damage.fault {
+                Fault::Mismatch => "was corrupt".to_owned(),
+                fault => format!("could not be read: {fault}"),
+            };
+            let msg = format!("block {} {what} ({place}{lost}{kept})", form.text(&damage.cid));
             sink.json(&Message { msg, progress: 0 })?;
         }
+        let mut left = damaged.len();
         if drop {
+            let mut removed = 0;
             for damage in &damaged {
-                store.delete(&damage.cid)?;
+                removed += usize::from(store.drop_damaged(damage)?);
             }
-            let msg = format!("verify complete, {} corrupt blocks removed", damaged.len());
-            return sink.json(&Message { msg, progress: 0 });
+            let msg = format!("verify complete, {removed} corrupt blocks removed");
+            sink.json(&Message { msg, progress: 0 })?;
+            left -= removed;
         }
-        Err(RpcError::new(format!("verify complete, {} blocks are damaged", damaged.len())))
+        match (left, missing.len()) {
+            (0, 0) => Ok(()),
+            (left, 0) => Err(RpcError::new(format!("verify complete, {left} blocks are damaged"))),
+            (0, missing) => Err(RpcError::new(format!("verify complete, {missing} blocks are missing"))),
+            (left, missing) => Err(RpcError::new(format!(
+                "verify complete, {left} blocks are damaged and {missing} are missing"
+            ))),
+        }
     })
     .await
 }
@@ -204,20 +217,11 @@ pub(super) async fn filestore_list(
     call.flag(&["file-order"], false)?;
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let mut left = Ok(());
+        let tell = |block| sink.json(&Lent::of(&block, &LentStatus::Sound));
         for cid in &cids {
-            for block in store.lent(cid)? {
-                sink.json(&Lent::of(&block, &LentStatus::Sound))?;
-            }
+            store.lent(cid)?.into_iter().try_for_each(tell)?;
         }
-        if cids.is_empty() {
-            store.for_each_lent(|block| {
-                if left.is_ok() {
-                    left = sink.json(&Lent::of(&block, &LentStatus::Sound));
-                }
-            })?;
-        }
-        left
+        if cids.is_empty() { store.for_each_lent(tell) } else { Ok(()) }
     })
     .await
 }
@@ -236,20 +240,11 @@ pub(super) async fn filestore_verify(
     }
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let mut left = Ok(());
+        let tell = |block: LentBlock, status: LentStatus| sink.json(&Lent::of(&block, &status));
         for cid in &cids {
-            for (block, status) in store.verify_lent_block(cid)? {
-                sink.json(&Lent::of(&block, &status))?;
-            }
+            store.verify_lent_block(cid)?.into_iter().try_for_each(|(block, status)| tell(block, status))?;
         }
-        if cids.is_empty() {
-            store.verify_lent(|block, status| {
-                if left.is_ok() {
-                    left = sink.json(&Lent::of(&block, &status));
-                }
-            })?;
-        }
-        left
+        if cids.is_empty() { store.verify_lent(tell) } else { Ok(()) }
     })
     .await
 }
@@ -273,13 +268,10 @@ pub(super) async fn filestore_duplicates(
     call.at_most(0)?;
     let form = call.cid_form()?;
     answer::stream(&call, Form::Json, move |sink| {
-        let mut left = Ok(());
-        state.parts().store.for_each_duplicate(|cid| {
-            if left.is_ok() {
-                left = sink.json(&Duplicate { r#ref: form.text(cid), err: String::new() });
-            }
-        })?;
-        left
+        state
+            .parts()
+            .store
+            .for_each_duplicate(|cid| sink.json(&Duplicate { r#ref: form.text(cid), err: String::new() }))
     })
     .await
 }
