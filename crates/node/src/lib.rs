@@ -21,7 +21,7 @@ use hpips_types::AccountId;
 
 pub use config::{Config, ConfigError};
 pub use daemon::{BLOCKS, RunError, run};
-pub use offline::{offline, open_store};
+pub use offline::{migrate, offline, open_store};
 pub use repo::{Repo, RepoError, Start, cache_dir};
 
 /// Reads and checks a genesis file.

@@ -41,6 +41,15 @@ pub(crate) fn settings(repo: &Repo) -> Result<Arc<RepoSettings>, RunError> {
 }
 
 /// Limits of the store.
+/// Brings the store of a repo that no node runs on to this program's format.
+///
+/// # Errors
+/// As [`Store::migrate`].
+pub fn migrate(repo: &Repo) -> Result<(), RunError> {
+    Store::migrate(repo.folder(BLOCKS)?)?;
+    Ok(())
+}
+
 fn store_config(config: &Config) -> hpips_store::Config {
     let default = hpips_store::Config::default();
     hpips_store::Config { bytes_max: config.storage_max.unwrap_or(u64::MAX), ..default }

@@ -39,15 +39,8 @@ impl Store {
         }
         drop(writer);
         let mut count = 0;
-        let mut waiting = BTreeSet::new();
-        for (pack, state) in sparse {
-            if state.live_bytes > 0 {
-                waiting.insert(pack);
-            } else {
-                inner.unlink_pack(pack)?;
-                count += 1;
-            }
-        }
+        // Also those that should have nothing alive: rows tell for certain, counters do not.
+        let mut waiting: BTreeSet<u64> = sparse.into_iter().map(|(pack, _)| pack).collect();
         while !waiting.is_empty() {
             for (pack, rows) in inner.rows_of_packs(&waiting)? {
                 waiting.remove(&pack);
@@ -85,13 +78,19 @@ impl Inner {
         Ok(rows)
     }
 
-    /// Moves what is alive in a pack to the active one; returns whether nothing was left behind. A damaged record
-    /// stays where it is, so that it is still known which block it was.
+    /// Moves what is alive in a pack to the active one; returns whether nothing was left behind. A record that is damaged or
+    /// cannot be read stays where it is, so that it is still known which block it was.
     fn empty_pack(&self, pack: u64, mut spots: Vec<Spot>) -> Result<bool, WriteError> {
-        let path = self.pack_path(pack);
-        let failed = |source| WriteError::Io { path: path.clone(), source };
-        let file = self.layer.open_read(&path).map_err(failed)?;
-        let file = file.ok_or_else(|| failed(std::io::ErrorKind::NotFound.into()))?;
+        if spots.is_empty() {
+            return Ok(true);
+        }
+        let file = match self.layer.open_read(&self.pack_path(pack)) {
+            Ok(Some(file)) => file,
+            other => {
+                tracing::error!(pack, error = ?other.err(), "a pack cannot be opened: it stays as it is");
+                return Ok(false);
+            }
+        };
         spots.sort_unstable();
         let mut is_empty = true;
         let mut batch = Vec::new();
@@ -101,8 +100,16 @@ impl Inner {
             let (now, later) = rest.split_at(len);
             rest = later;
             let end = now.last().map_or(start, |(offset, bytes)| offset + bytes);
-            let bytes = file.read_vec_at(pack::index_of(end - start), start).map_err(failed)?;
-            let bytes = Bytes::from(bytes);
+            let bytes = match file.read_vec_at(pack::index_of(end - start), start) {
+                Ok(bytes) => Bytes::from(bytes),
+                Err(error) => {
+                    tracing::error!(pack, start, end, %error, "a part of a pack cannot be read: the pack stays");
+                    is_empty = false;
+                    continue;
+                }
+            };
+            // Each record keeps the whole window in memory.
+            batch_bytes += end - start;
             for (offset, len) in now {
                 let from = pack::index_of(offset - start);
                 let record = bytes.slice(from..from + pack::index_of(*len));
@@ -115,7 +122,6 @@ impl Inner {
                     is_empty = false;
                     continue;
                 };
-                batch_bytes += len;
                 batch.push((*offset, cid, record.slice(range)));
             }
             if batch_bytes >= MOVE_BYTES {

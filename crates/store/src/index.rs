@@ -305,6 +305,18 @@ fn known_in(
     })
 }
 
+/// The row of a block that is preferred, with its container; packs come first.
+fn first_row(
+    blocks: &impl ReadableTable<&'static [u8], &'static [u8]>,
+    hash: &[u8],
+) -> Result<Option<(Kind, u64, Row)>, IndexError> {
+    let (from, to) = rows_of(hash);
+    let Some(first) = blocks.range(&*from..&*to)?.next().transpose()? else { return Ok(None) };
+    let (key, value) = first;
+    let row = split_key(key.value()).zip(Row::decode(value.value()));
+    Ok(row.map(|((_, kind, container), row)| (kind, container, row)))
+}
+
 /// Records with their multihashes in the order of the tree, where neighbours meet the same pages; of equal ones the first
 /// stays the first.
 fn in_order(records: &[Found]) -> Vec<(Vec<u8>, &Found)> {
@@ -417,7 +429,8 @@ impl Tx {
         Ok(removed)
     }
 
-    /// Adds records of a pack, but for blocks that another pack has already, and notes how far it is covered.
+    /// Adds records of a pack, but for blocks that a newer pack has already, and notes how far it is covered. A block that
+    /// was stored twice was found damaged in between, or was moved: the later record counts.
     pub(crate) fn add_records(
         &self,
         pack: u64,
@@ -426,12 +439,23 @@ impl Tx {
         state: u8,
     ) -> Result<(), IndexError> {
         let mut blocks = self.0.open_table(BLOCKS)?;
-        let (mut live, mut added) = (0, 0);
+        let (mut live, mut added) = (0u64, 0);
+        let mut freed: HashMap<u64, u64> = HashMap::new();
         for (hash, record) in in_order(records) {
-            match known_in(&blocks, &hash)? {
-                Known::Packed => continue,
-                Known::Lent => {}
-                Known::Nowhere => added += 1,
+            match first_row(&blocks, &hash)? {
+                Some((Kind::Pack, other, row)) => {
+                    if other > pack || (other == pack && row.offset >= record.offset) {
+                        continue;
+                    }
+                    blocks.remove(&*row_key(&hash, Kind::Pack, other))?;
+                    let bytes = record_bytes(&row.cid(&hash).unwrap_or(record.cid), row.bytes);
+                    match live.checked_sub(bytes).filter(|_| other == pack) {
+                        Some(left) => live = left,
+                        None => *freed.entry(other).or_insert(0) += bytes,
+                    }
+                }
+                Some(_) => {}
+                None => added += 1,
             }
             let row = Row::new(&record.cid, record.offset, record.bytes);
             blocks.insert(&*row_key(&hash, Kind::Pack, pack), &row.encode()[..])?;
@@ -439,6 +463,7 @@ impl Tx {
         }
         drop(blocks);
         self.add_blocks(added, 0)?;
+        self.free(&freed)?;
         self.cover(pack, end, state, live)
     }
 

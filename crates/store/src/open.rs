@@ -142,19 +142,25 @@ impl Recovery<'_> {
             _ => {}
         }
         let Some(file) = self.layer.open(&path)? else { return Ok(None) };
-        if !pack::has_header(&*file, pack)? {
-            // Nothing in it was ever acknowledged, or its beginning rotted: what may be data is kept aside.
-            if file.len()? <= HEADER_BYTES {
-                self.layer.remove(&path)?;
-            } else {
-                tracing::warn!(pack, "a pack file without a sound header is set aside");
-                self.layer.rename(&path, &path.with_extension("broken"))?;
+        let len = file.len()?;
+        let has_header = pack::has_header(&*file, pack)?;
+        if !has_header {
+            // Nothing in it was ever acknowledged, or its beginning rotted.
+            let has_records = known.is_some_and(|state| state.live_bytes > 0)
+                || len > HEADER_BYTES && pack::next_record(&*file, HEADER_BYTES, len)?.is_some();
+            if !has_records {
+                if len <= HEADER_BYTES {
+                    self.layer.remove(&path)?;
+                } else {
+                    tracing::warn!(pack, "a pack file without a sound header is set aside");
+                    self.layer.rename(&path, &path.with_extension("broken"))?;
+                }
+                self.forget_pack(pack)?;
+                return Ok(None);
             }
-            self.forget_pack(pack)?;
-            return Ok(None);
+            tracing::error!(pack, "the header of a pack is damaged: what it holds is read, nothing is added");
         }
         let from = known.map_or(HEADER_BYTES, |state| state.end);
-        let len = file.len()?;
         if len < from {
             tracing::error!(pack, expected = from, got = len, "a pack file is shorter than it was");
             self.change(|tx| tx.set_pack(pack, from, PACK_FULL))?;
@@ -180,7 +186,11 @@ impl Recovery<'_> {
             }
             Ok(())
         })?;
-        let state = if scanned.is_full { PACK_FULL } else { PACK_OPEN };
+        let is_closed = scanned.is_full || scanned.has_gap || !has_header;
+        let state = if is_closed { PACK_FULL } else { PACK_OPEN };
+        if scanned.has_gap {
+            tracing::error!(pack, "a pack is damaged between its blocks: what is sound is kept");
+        }
         if scanned.end < len {
             tracing::warn!(pack, bytes = len - scanned.end, "cut a torn end off a pack");
             file.set_len(scanned.end)?;
@@ -190,7 +200,7 @@ impl Recovery<'_> {
         if !batch.is_empty() || known.is_none_or(|known| (known.end, known.state) != (scanned.end, state)) {
             self.add(pack, &batch, scanned.end, state)?;
         }
-        if scanned.is_full || scanned.end >= self.config.pack_bytes {
+        if is_closed || scanned.end >= self.config.pack_bytes {
             return Ok(None);
         }
         let entries = (scanned.end == HEADER_BYTES).then(Vec::new);

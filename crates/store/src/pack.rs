@@ -17,6 +17,10 @@ pub(crate) const HEADER_BYTES: u64 = 20;
 const FOOTER_MARK: u32 = u32::MAX;
 /// Bytes of a record beside the CID and the block: length, length of the CID, CRC.
 const FRAME_BYTES: usize = 9;
+/// Bytes read at once where the next record is searched for.
+const SEARCH_BYTES: u64 = 1 << 20;
+/// First bytes of a record that are looked at in a search: length, length of the CID, begin of the CID.
+const HEAD_BYTES: usize = 6;
 /// Longest CID in a record, bytes: four varints and a digest of 64 bytes stay below.
 const CID_BYTES_MAX: usize = 104;
 
@@ -129,9 +133,12 @@ pub(crate) struct Scanned {
     pub(crate) end: u64,
     /// Whether a sound footer ends the pack.
     pub(crate) is_full: bool,
+    /// Whether something between sound records is none: nothing more is appended to such a pack.
+    pub(crate) has_gap: bool,
 }
 
-/// Visits the sound records of a pack from an offset on, up to its footer, its end or the first damage.
+/// Visits the sound records of a pack from an offset on, up to its footer or the last of them. Bytes that are no record do
+/// not hide the records behind them.
 pub(crate) fn scan<E: From<io::Error>>(
     file: &dyn LayerFile,
     from: u64,
@@ -140,29 +147,64 @@ pub(crate) fn scan<E: From<io::Error>>(
     let len = file.len()?;
     let mut at = from;
     let mut record = Vec::new();
-    // End of the last sound record, while `at` may have stepped over a damaged one.
-    let mut end = from;
+    let (mut end, mut has_gap) = (from, false);
     loop {
         match read_record(file, at, len, &mut record)? {
-            Read::Footer => return Ok(Scanned { end: len, is_full: true }),
+            Read::Footer => return Ok(Scanned { end: len, is_full: true, has_gap }),
             Read::Record(found) => {
+                has_gap |= found.offset > end;
                 visit(found)?;
                 at += record_bytes(&found.cid, found.bytes);
                 end = at;
             }
-            // A record that rotted in the middle of a pack does not hide those behind it. If nothing sound
-            // follows, the pack ends before it.
-            Read::Damaged(bytes) => at += bytes,
-            Read::Nothing => return Ok(Scanned { end, is_full: false }),
+            // Its length may be what rotted: only a sound record tells where the next one begins.
+            Read::Nothing => match next_record(file, at + 1, len)? {
+                Some(next) => at = next,
+                None => return Ok(Scanned { end, is_full: false, has_gap }),
+            },
         }
     }
+}
+
+/// Where the next sound record or footer begins, from an offset on.
+pub(crate) fn next_record(file: &dyn LayerFile, from: u64, len: u64) -> io::Result<Option<u64>> {
+    let mut record = Vec::new();
+    let mut at = from;
+    while at < len {
+        let window = file.read_vec_at(index_of((len - at).min(SEARCH_BYTES)), at)?;
+        // What may begin near the end of a window is looked at again with the next one.
+        let is_last = at + count_of(window.len()) == len;
+        let starts = if is_last { window.len() } else { window.len() - HEAD_BYTES };
+        for start in 0..starts {
+            if may_begin(&window[start..])
+                && !matches!(read_record(file, at + count_of(start), len, &mut record)?, Read::Nothing)
+            {
+                return Ok(Some(at + count_of(start)));
+            }
+        }
+        at += count_of(starts);
+    }
+    Ok(None)
+}
+
+/// Whether a record or a footer may begin with these bytes, as far as their first few tell.
+fn may_begin(bytes: &[u8]) -> bool {
+    let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else { return false };
+    let block_bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
+    // CIDs begin with their version, or with the code of SHA-256.
+    let is_cid = matches!(head[5], 0x01 | 0x12);
+    let is_short = usize::try_from(block_bytes).is_ok_and(|bytes| bytes <= BLOCK_BYTES_MAX);
+    block_bytes == FOOTER_MARK || is_short && is_cid && (1..=CID_BYTES_MAX).contains(&usize::from(head[4]))
+}
+
+fn count_of(bytes: usize) -> u64 {
+    u64::try_from(bytes).expect("64 bits")
 }
 
 enum Read {
     Record(Found),
     Footer,
-    /// A record of plausible length, in bytes, with another content than was written.
-    Damaged(u64),
+    /// Neither, or one that is damaged.
     Nothing,
 }
 
@@ -193,7 +235,7 @@ fn read_record(file: &dyn LayerFile, at: u64, len: u64, record: &mut Vec<u8>) ->
         Ok(cid) if open_record(record, &cid).is_some() => {
             Ok(Read::Record(Found { cid, offset: at, bytes: block_bytes }))
         }
-        _ => Ok(Read::Damaged(total_bytes)),
+        _ => Ok(Read::Nothing),
     }
 }
 

@@ -6,6 +6,7 @@ mod crash;
 mod format;
 mod kill;
 mod room;
+mod rot;
 mod speed;
 
 use bytes::Bytes;

@@ -174,6 +174,10 @@ impl Repo {
                 Ok(writeln!(out, "{words}{version}")?)
             }),
             Self::Migrate { to, allow_downgrade } => {
+                // An older store cannot be opened before.
+                if !context.has_api() && context.running_node()?.is_none() {
+                    hpips_node::migrate(&context.repo()?)?;
+                }
                 let call =
                     Call::new("repo/migrate").maybe("to", &to).flag("allow-downgrade", allow_downgrade);
                 context.show(call, |checked: Checked, out| Ok(writeln!(out, "{}", checked.msg)?))
