@@ -73,7 +73,7 @@ pub use error::{IndexError, MarkError, NeededBy, OpenError, ReadError, WriteErro
 pub use kept::{BadBlock, KeptBy};
 pub use lease::Hold;
 pub use lent::{LentBlock, LentStatus};
-pub use pieces::PieceKey;
+pub use pieces::{FileRow, PieceKey};
 pub use pins::{OldPin, Pin, PinKind};
 pub use stat::Stat;
 pub use store::{BLOCK_BYTES_MAX, Store};

@@ -12,6 +12,9 @@ use crate::store::{BLOCK_BYTES_MAX, Store};
 use crate::tables::{Kind, META_NEXT_FILE, PIECE_KEYS, Row, USER_FILES};
 use crate::write::{FREEING_RESERVE_BYTES, RESERVE_BYTES};
 
+/// A block in a file: its CID, where it begins and its length, bytes.
+pub type FileRow = (Cid, u64, u32);
+
 /// Names a piece: the slot of a deal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PieceKey {
@@ -38,7 +41,7 @@ impl Store {
     ///
     /// # Errors
     /// [`WriteError::Io`] when the path is not absolute, the file cannot be opened or is too short for a row.
-    pub fn add_piece(&self, key: PieceKey, path: &Path, rows: &[(Cid, u64, u32)]) -> Result<(), WriteError> {
+    pub fn add_piece(&self, key: PieceKey, path: &Path, rows: &[FileRow]) -> Result<(), WriteError> {
         let rows = self.check_rows(path, rows)?;
         let mut writer = self.inner.writer()?;
         self.inner.check_free(rows_bytes(rows.len()), RESERVE_BYTES)?;
@@ -93,7 +96,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::add_piece`].
-    pub fn add_user_file(&self, path: &Path, rows: &[(Cid, u64, u32)]) -> Result<(), WriteError> {
+    pub fn add_user_file(&self, path: &Path, rows: &[FileRow]) -> Result<(), WriteError> {
         self.add_user_files(&[(path.to_owned(), rows.to_vec())])
     }
 
@@ -102,7 +105,7 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::add_piece`], for the first file that is not as it should be.
-    pub fn add_user_files(&self, files: &[(PathBuf, Vec<(Cid, u64, u32)>)]) -> Result<(), WriteError> {
+    pub fn add_user_files(&self, files: &[(PathBuf, Vec<FileRow>)]) -> Result<(), WriteError> {
         let checked: Vec<_> = files
             .iter()
             .map(|(path, rows)| Ok((path, self.check_rows(path, rows)?)))
@@ -156,7 +159,7 @@ impl Store {
         containers.into_iter().for_each(|container| self.inner.open_files().forget(Kind::Piece, container));
     }
 
-    fn check_rows(&self, path: &Path, rows: &[(Cid, u64, u32)]) -> Result<Vec<(Vec<u8>, Row)>, WriteError> {
+    fn check_rows(&self, path: &Path, rows: &[FileRow]) -> Result<Vec<(Vec<u8>, Row)>, WriteError> {
         let failed = |source| WriteError::Io { path: path.to_owned(), source };
         if !path.is_absolute() {
             return Err(failed(io::Error::new(io::ErrorKind::InvalidInput, "the path is not absolute")));

@@ -97,7 +97,7 @@ impl<'scope> Pipe<'scope> {
         let (done, wait) = sync_channel(0);
         self.pass(Message::Barrier(done))?;
         // Dropped without an answer when the sink refuses a batch before it.
-        wait.recv().or_else(|_| Err(self.close().err().unwrap_or(ImportError::Interrupted)))
+        wait.recv().map_err(|_| self.close().err().unwrap_or(ImportError::Interrupted))
     }
 
     /// Sends what is left and waits for the sink's end.

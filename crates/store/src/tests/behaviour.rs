@@ -221,7 +221,12 @@ fn pins_that_lack_something_are_named() {
     assert_eq!(found.remove(&gone.0).unwrap(), [BadBlock::Missing(gone.0)]);
     assert!(found.is_empty());
     let mut steps = 0;
-    let report = store.verify_with(|_| Ok::<_, IndexError>(steps += 1)).unwrap();
+    let report = store
+        .verify_with(|_| {
+            steps += 1;
+            Ok::<_, IndexError>(())
+        })
+        .unwrap();
     assert_eq!((report.sound_blocks, steps), (5, 1));
     let [damage] = &report.damaged[..] else { panic!("{report:?}") };
     assert_eq!((damage.cid, damage.is_lost), (damaged.0, true));
@@ -316,7 +321,12 @@ fn a_users_file_that_changes_no_longer_has_the_block() {
     assert_eq!(store.get(&cid).unwrap(), Some(bytes.clone()));
     let status = || {
         let mut found = Vec::new();
-        store.verify_lent(|lent, status| Ok::<_, IndexError>(found.push((lent, status)))).unwrap();
+        store
+            .verify_lent(|lent, status| {
+                found.push((lent, status));
+                Ok::<_, IndexError>(())
+            })
+            .unwrap();
         let (lent, status) = found.pop().unwrap();
         assert_eq!((lent.cid, &lent.path, lent.offset, lent.bytes), (cid, &path, 0, 500));
         assert!(found.is_empty());
@@ -340,7 +350,12 @@ fn a_users_file_that_changes_no_longer_has_the_block() {
     assert!(matches!(&statuses[..], [(_, LentStatus::NoFile), (_, LentStatus::Sound)]), "{statuses:?}");
     let duplicates = || {
         let mut found = Vec::new();
-        store.for_each_duplicate(|cid| Ok::<_, IndexError>(found.push(*cid))).unwrap();
+        store
+            .for_each_duplicate(|cid| {
+                found.push(*cid);
+                Ok::<_, IndexError>(())
+            })
+            .unwrap();
         found
     };
     assert_eq!(duplicates(), []);
