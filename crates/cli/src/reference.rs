@@ -3,6 +3,7 @@
 use clap::CommandFactory;
 
 use crate::Arguments;
+use crate::commands::completion::write_pages;
 use crate::context::EVERY_COMMAND;
 
 const INTRODUCTION: &str = "\
@@ -66,4 +67,23 @@ fn docs_cli_md_is_what_the_program_says() {
     }
     let written = std::fs::read_to_string(path).unwrap_or_default();
     assert!(written == text, "docs/cli.md is not current: HPIPS_WRITE_DOCS=1 cargo test -p hpips-cli");
+}
+
+#[test]
+fn docs_man_is_what_the_program_says() {
+    let kept = std::path::Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/man"));
+    if std::env::var_os("HPIPS_WRITE_DOCS").is_some() {
+        let _ = std::fs::remove_dir_all(kept);
+        write_pages(kept).unwrap();
+    }
+    let folder = tempfile::tempdir().unwrap();
+    write_pages(folder.path()).unwrap();
+    let pages = |folder: &std::path::Path| -> std::collections::BTreeMap<_, _> {
+        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.map(|entry| (entry.file_name(), std::fs::read_to_string(entry.path()).unwrap())).collect()
+    };
+    let (kept, made) = (pages(kept), pages(folder.path()));
+    let differs = |name: &&std::ffi::OsString| kept.get(*name) != made.get(*name);
+    let names: Vec<_> = kept.keys().chain(made.keys()).filter(differs).collect();
+    assert!(names.is_empty(), "not current: {names:?}; HPIPS_WRITE_DOCS=1 cargo test -p hpips-cli");
 }

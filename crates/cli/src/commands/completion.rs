@@ -47,7 +47,8 @@ impl Completion {
     }
 }
 
-fn write_pages(dir: &Path) -> io::Result<()> {
+/// Writes a page for every command.
+pub(crate) fn write_pages(dir: &Path) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let mut command = Arguments::command().disable_help_subcommand(true);
     command.build();

@@ -5,7 +5,7 @@ mod block;
 mod bootstrap;
 mod cat;
 mod cid;
-mod completion;
+pub(crate) mod completion;
 mod config;
 mod daemon;
 mod dag;

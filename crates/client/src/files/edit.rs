@@ -42,8 +42,7 @@ impl Files {
     ) -> Result<(), FilesError> {
         let steps = segments(path)?;
         let _turn = self.turn();
-        let root = self.root()?;
-        let _hold = self.lease(&root)?;
+        let (root, _hold) = self.begin()?;
         match self.find(&root, &steps) {
             Ok(cid) if parents == Parents::Make => {
                 let (_, info) = self.look(&cid, path)?;
@@ -85,13 +84,24 @@ impl Files {
         existing: Existing,
     ) -> Result<(), FilesError> {
         let _turn = self.turn();
-        let root = self.root()?;
-        let hold = self.lease(&root)?;
+        let (root, hold) = self.begin()?;
         hold.keep(&source);
-        let steps = self.target(&root, name, to)?;
-        self.require_free(&root, &steps, existing)?;
+        self.link_below(&root, source, name, to, parents, existing)
+    }
+
+    fn link_below(
+        &self,
+        root: &Cid,
+        source: Cid,
+        name: &str,
+        to: &str,
+        parents: Parents,
+        existing: Existing,
+    ) -> Result<(), FilesError> {
+        let steps = self.target(root, name, to)?;
+        self.require_free(root, &steps, existing)?;
         let node = self.node(&source, to)?;
-        self.apply(&root, &steps, Change::Set(node), parents)
+        self.apply(root, &steps, Change::Set(node), parents)
     }
 
     /// Copies within the files; costs no content.
@@ -99,12 +109,16 @@ impl Files {
     /// # Errors
     /// [`FilesError`] by variant.
     pub fn cp(&self, from: &str, to: &str, parents: Parents, existing: Existing) -> Result<(), FilesError> {
-        let source = self.flush(from)?;
         let steps = segments(from)?;
-        self.link(source, steps.last().map_or("", String::as_str), to, parents, existing)
+        let name = steps.last().map_or("", String::as_str);
+        let _turn = self.turn();
+        let (root, _hold) = self.begin()?;
+        let source = self.find(&root, &steps)?;
+        self.link_below(&root, source, name, to, parents, existing)
     }
 
-    /// Moves within the files, in one change. A file that stands at the target is replaced, as with Kubo.
+    /// Moves within the files, in one change. A file that is named as the target is replaced, as with Kubo; what stands in
+    /// the way in a directory is not.
     ///
     /// # Errors
     /// [`FilesError`] by variant.
@@ -112,8 +126,7 @@ impl Files {
         let source = segments(from)?;
         let name = source.last().ok_or(FilesError::Root)?;
         let _turn = self.turn();
-        let root = self.root()?;
-        let _hold = self.lease(&root)?;
+        let (root, _hold) = self.begin()?;
         let cid = self.find(&root, &source)?;
         let target = self.target(&root, name, to)?;
         if target == source {
@@ -124,6 +137,9 @@ impl Files {
         }
         if source.starts_with(&target) {
             return Err(FilesError::Exists { path: to.to_owned() });
+        }
+        if target != segments(to)? {
+            self.require_free(&root, &target, Existing::Keep)?;
         }
         let node = self.node(&cid, from)?;
         let with = self.rebuild(&root, &target, Change::Set(node), Parents::Require)?;
@@ -141,8 +157,7 @@ impl Files {
             return Err(FilesError::Root);
         }
         let _turn = self.turn();
-        let root = self.root()?;
-        let _hold = self.lease(&root)?;
+        let (root, _hold) = self.begin()?;
         let cid = self.find(&root, &steps)?;
         if !recursive && self.look(&cid, path)?.1.kind == Kind::Directory {
             return Err(FilesError::IsADirectory { path: path.to_owned() });
@@ -157,8 +172,7 @@ impl Files {
     pub fn chcid(&self, path: &str, cid_v0: Option<bool>, hash: Option<u64>) -> Result<(), FilesError> {
         let steps = segments(path)?;
         let _turn = self.turn();
-        let root = self.root()?;
-        let _hold = self.lease(&root)?;
+        let (root, _hold) = self.begin()?;
         let cid = self.find(&root, &steps)?;
         let mut open = self.open(&cid, &steps)?;
         if let Some(is_v0) = cid_v0 {
@@ -265,8 +279,7 @@ impl Files {
     fn annotate(&self, path: &str, change: impl FnOnce(&mut Metadata)) -> Result<(), FilesError> {
         let steps = segments(path)?;
         let _turn = self.turn();
-        let root = self.root()?;
-        let _hold = self.lease(&root)?;
+        let (root, _hold) = self.begin()?;
         let cid = self.find(&root, &steps)?;
         let (block, info) = self.look(&cid, path)?;
         let mut metadata = Metadata { mode: info.mode, mtime: info.mtime };

@@ -98,11 +98,12 @@ impl Files {
         self.turn.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A lease for the blocks of a change and the tree it starts from.
-    fn lease(&self, root: &Cid) -> Result<Hold, FilesError> {
+    /// The tree a change starts from, and a lease for it and for the blocks of the change.
+    fn begin(&self) -> Result<(Cid, Hold), FilesError> {
         let hold = self.store.hold()?;
-        hold.keep(root);
-        Ok(hold)
+        let root = self.root()?;
+        hold.keep(&root);
+        Ok((root, hold))
     }
 
     fn put(&self, blocks: Vec<Block>) -> Result<(), FilesError> {

@@ -217,3 +217,40 @@ fn large_directories_change_as_if_built_whole() {
     let expected = expected.finish(&mut Vec::new()).unwrap().cid;
     assert_eq!(files.flush("/one/two").unwrap(), expected);
 }
+
+#[test]
+fn what_stands_in_the_way_in_a_directory_stays() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(&folder);
+    files.mkdir("/d/a", Parents::Make, None, None).unwrap();
+    files.write("/d/a/precious", &CREATE, &mut &b"precious"[..]).unwrap();
+    files.write("/a", &CREATE, &mut &b"a"[..]).unwrap();
+    assert!(matches!(files.mv("/a", "/d"), Err(FilesError::Exists { .. })));
+    assert_eq!(content(&files, "/d/a/precious", 0, None), b"precious");
+    files.write("/b", &CREATE, &mut &b"b"[..]).unwrap();
+    files.mv("/a", "/b").unwrap();
+    assert_eq!(content(&files, "/b", 0, None), b"a", "a file that is named is replaced");
+}
+
+#[test]
+fn others_change_while_a_file_is_sent() {
+    struct Meanwhile<'a>(&'a Files, u32);
+    impl std::io::Read for Meanwhile<'_> {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            self.1 += 1;
+            match self.1 {
+                1 => {
+                    self.0.mkdir("/other", Parents::Require, None, None).unwrap();
+                    out[..5].copy_from_slice(b"hello");
+                    Ok(5)
+                }
+                _ => Ok(0),
+            }
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let files = files(&folder);
+    files.write("/new", &CREATE, &mut Meanwhile(&files, 0)).unwrap();
+    assert_eq!(content(&files, "/new", 0, None), b"hello");
+    assert_eq!(files.stat("/other").unwrap().kind, FilesType::Directory, "both changes stand");
+}

@@ -75,15 +75,15 @@ impl WriteOptions {
 }
 
 impl Files {
-    /// Writes `input` into a file. Memory stays bounded, whatever its length; other changes wait for its end.
+    /// Writes `input` into a file. Memory stays bounded, whatever its length. Other changes wait for its end only where the
+    /// file's old content is part of the new one.
     ///
     /// # Errors
     /// [`FilesError`] by variant; the file is then as before.
     pub fn write(&self, path: &str, options: &WriteOptions, input: &mut dyn Read) -> Result<Cid, FilesError> {
         let steps = segments(path)?;
-        let _turn = self.turn();
-        let root = self.root()?;
-        let _hold = self.lease(&root)?;
+        let turn = self.turn();
+        let (mut root, hold) = self.begin()?;
         let old = match self.find(&root, &steps) {
             Ok(cid) => Some(cid),
             Err(FilesError::NotFound { .. }) if options.create => None,
@@ -102,6 +102,8 @@ impl Files {
         if gap > GAP_BYTES_MAX {
             return Err(FilesError::Gap { bytes: gap, max: GAP_BYTES_MAX });
         }
+        let needs_old = old_bytes > 0 || gap > 0;
+        let mut turn = needs_old.then_some(turn);
         let mut draft = Draft::new(self, options.profile(self.profile)?, metadata);
         let kept = old_bytes.min(options.offset);
         if let Some(old) = old.filter(|_| kept > 0) {
@@ -114,6 +116,19 @@ impl Files {
             draft.copy(old, end..old_bytes)?;
         }
         let node = draft.finish()?;
+        if turn.is_none() {
+            turn = Some(self.turn());
+            root = self.root()?;
+            hold.keep(&root);
+            match self.find(&root, &steps) {
+                Ok(cid) if self.look(&cid, path)?.1.kind != Kind::File => {
+                    return Err(FilesError::NotAFile { path: path.to_owned() });
+                }
+                Err(FilesError::NotFound { .. }) if options.create => {}
+                found => drop(found?),
+            }
+        }
+        let _turn = turn;
         self.apply(&root, &steps, Change::Set(node), options.parents)?;
         Ok(node.cid)
     }
