@@ -76,3 +76,15 @@ fn wrong_ways_say_what_to_do() {
     assert_eq!(again.status.code(), Some(1), "a second init changes nothing");
     assert!(again.stdout.is_empty());
 }
+
+/// Nobody may make folders there, not even root, whose files no mode protects.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_repo_that_cannot_be_written_says_what_to_do() {
+    let repo = std::path::Path::new("/sys/kernel/hpips-repo");
+    let output = run(repo, &["init"]);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("/sys/kernel/hpips-repo") && !said.contains("panicked"), "{said}");
+    assert!(said.contains("--repo-dir") || said.contains("No such file"), "{said}");
+}

@@ -25,6 +25,16 @@ const SEAT_FILE: &str = "seat";
 /// A genesis with a committee of 64 and thousands of named accounts stays far below.
 const GENESIS_BYTES_MAX: u64 = 16 << 20;
 
+/// What to do where the system forbids it.
+fn way_out(error: &std::io::Error) -> &'static str {
+    match error.kind() {
+        std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
+            " (change its owner or mode, or choose another repo with --repo-dir)"
+        }
+        _ => "",
+    }
+}
+
 /// Why a repo cannot be made or opened.
 #[derive(Debug, thiserror::Error)]
 pub enum RepoError {
@@ -38,7 +48,7 @@ pub enum RepoError {
     #[error("no place for the repo: set HPIPS_PATH or HOME")]
     NoPlace,
     /// The file system refused.
-    #[error("{path}")]
+    #[error("cannot use {path}{}", way_out(source))]
     Io {
         /// The file or folder.
         path: PathBuf,

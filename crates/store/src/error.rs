@@ -35,6 +35,18 @@ pub enum OpenError {
         /// Who has it; `?` when it did not say.
         holder: String,
     },
+    /// The folder or something in it may not be read and written by this user, or lies on a read-only disk.
+    #[error(
+        "{} must be readable and writable for hpips: change its owner or mode, or choose another repo with --repo-dir",
+        path.display()
+    )]
+    Forbidden {
+        /// What was to be opened or made.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
     /// Its version file is none of ours.
     #[error("{} is no store of this program: its version file says {found:?}", path.display())]
     Version {

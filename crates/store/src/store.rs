@@ -130,6 +130,11 @@ impl fmt::Debug for Store {
     }
 }
 
+/// Whether the system lets nobody, or not this user, write there.
+fn is_forbidden(error: &std::io::Error) -> bool {
+    matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
+}
+
 impl Store {
     /// Opens the store in a folder, making both where there is none, and repairs what a crash left.
     ///
@@ -139,9 +144,14 @@ impl Store {
     pub fn open(dir: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let io = |source| OpenError::Io { path: dir.to_owned(), source };
-        Disk.create_dir(dir).map_err(io)?;
-        let lock = Lock::take(dir)?;
-        Self::open_on(Arc::new(Disk), dir, config, Some(lock))
+        let opened = Disk.create_dir(dir).map_err(io).and_then(|()| {
+            let lock = Lock::take(dir)?;
+            Self::open_on(Arc::new(Disk), dir, config, Some(lock))
+        });
+        opened.map_err(|error| match error {
+            OpenError::Io { path, source } if is_forbidden(&source) => OpenError::Forbidden { path, source },
+            other => other,
+        })
     }
 
     pub(crate) fn open_on(

@@ -495,3 +495,19 @@ fn a_pack_cut_at_any_byte_loses_what_is_behind_and_nothing_else() {
         assert_eq!(store.verify().unwrap().sound_blocks, 4);
     }
 }
+
+/// Nobody may make folders there, not even root, whose files no mode protects.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_folder_that_cannot_be_written_to_is_named_with_a_way_out() {
+    let path = Path::new("/sys/kernel/hpips-store");
+    match Store::open(path, Config::default()) {
+        Err(error @ OpenError::Forbidden { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains("/sys/kernel/hpips-store") && text.contains("--repo-dir"), "{text}");
+        }
+        // Where there is no such folder there is nothing to try.
+        Err(OpenError::Io { source, .. }) => assert_eq!(source.kind(), std::io::ErrorKind::NotFound),
+        other => panic!("{other:?}"),
+    }
+}
