@@ -387,9 +387,15 @@ fn garbage(sizes: &Sizes, folder: &Path, table: &mut Table) {
         };
         target.put_built(numbers.iter().map(block)).expect("room on the disk");
     }
-    drop(target);
-    let (target, took) = timed(|| store(folder, "garbage"));
     let name = format!("blocks={}", sizes.blocks);
+    // What a killed process leaves: the files as they are while the store is open.
+    copy_folder(&folder.join("garbage"), &folder.join("killed"));
+    drop(target);
+    let (killed, took) = timed(|| store(folder, "killed"));
+    table.time(&format!("store::open after kill -9/{name}"), took, None, "<= 0.05 s");
+    drop(killed);
+    fs::remove_dir_all(folder.join("killed")).expect("just written");
+    let (target, took) = timed(|| store(folder, "garbage"));
     table.time(&format!("store::open/{name}"), took, None, "<= 0.05 s");
     let is_done = AtomicBool::new(false);
     let (report, took, reads) = std::thread::scope(|scope| {
@@ -405,6 +411,18 @@ fn garbage(sizes: &Sizes, folder: &Path, table: &mut Table) {
     ));
     table.time(&format!("store::collect/{name}"), took, None, "<= 10 s");
     fs::remove_dir_all(folder.join("garbage")).expect("just written");
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    fs::create_dir(to).expect("a new folder");
+    for entry in fs::read_dir(from).expect("a store's folder").map(|entry| entry.expect("an entry")) {
+        let (from, to) = (entry.path(), to.join(entry.file_name()));
+        if from.is_dir() {
+            copy_folder(&from, &to);
+        } else {
+            fs::copy(&from, &to).expect("room on the disk");
+        }
+    }
 }
 
 /// Reads the leaves of a file again and again; returns how many it read.

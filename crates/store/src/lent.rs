@@ -6,10 +6,11 @@ use hpips_types::Cid;
 use hpips_types::content::verify_block;
 use rayon::prelude::*;
 
-use crate::error::IndexError;
-use crate::index::PageRow;
+use crate::error::{IndexError, WriteError};
+use crate::index::{Durable, PageRow, Place, Tx};
 use crate::store::Store;
 use crate::tables::Kind;
+use crate::write::FREEING_RESERVE_BYTES;
 
 /// Rows that are checked together.
 const PAGE_ROWS: usize = 4 * 1024;
@@ -87,6 +88,26 @@ impl Store {
     pub fn verify_lent_block(&self, cid: &Cid) -> Result<Vec<(LentBlock, LentStatus)>, IndexError> {
         let lent = self.lent(cid)?;
         Ok(lent.into_iter().map(|lent| (lent.clone(), self.status(&lent))).collect())
+    }
+
+    /// Forgets that a user's file holds a block, which is gone if nothing else holds it; returns whether it was known.
+    ///
+    /// # Errors
+    /// [`WriteError::NoSpace`], [`WriteError::Poisoned`], and when the index fails.
+    pub fn forget_lent(&self, lent: &LentBlock) -> Result<bool, WriteError> {
+        let mut writer = self.inner.writer()?;
+        self.inner.check_free(0, FREEING_RESERVE_BYTES)?;
+        let is_it = |place: &Place| {
+            let path = place.path.as_ref();
+            place.kind == Kind::UserFile && path == Some(&lent.path) && place.row.offset == lent.offset
+        };
+        let Some(place) = self.inner.index.lookup(&lent.cid)?.into_iter().find(is_it) else {
+            return Ok(false);
+        };
+        let forget = |tx: &Tx| tx.remove_lent(&lent.cid, Kind::UserFile, place.container, lent.offset);
+        let was_there = self.inner.index.write(Durable::Now, forget)?;
+        writer.committed();
+        Ok(was_there)
     }
 
     /// Calls `visit` with every block that lies in a pack although a user's file holds it: `filestore dups`.

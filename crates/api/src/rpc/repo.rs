@@ -3,7 +3,7 @@
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
-use hpips_store::{Fault, LentBlock, LentStatus, Missing, VerifyProgress, VerifyReport};
+use hpips_store::{CopyKind, Fault, LentBlock, LentStatus, Missing, VerifyProgress, VerifyReport};
 use hpips_types::content::RAW;
 use serde::Serialize;
 
@@ -148,9 +148,13 @@ pub(super) async fn verify(
                 format!("; kept because: {}", super::pin::reason(kept, &form))
             });
             let place = format!("{} at {}", damage.path.display(), damage.offset);
-            let what = match &damage.fault {
-                Fault::Mismatch => "was corrupt".to_owned(),
-                fault => format!("could not be read: {fault}"),
+            let what = match (&damage.fault, damage.kind) {
+                // Whose file it is may change it.
+                (Fault::Mismatch | Fault::NoFile, CopyKind::UserFile) => {
+                    "is no longer in its file, which changed: add it again".to_owned()
+                }
+                (Fault::Mismatch, _) => "was corrupt".to_owned(),
+                (fault, _) => format!("could not be read: {fault}"),
             };
             let msg = format!("block {} {what} ({place}{lost}{kept})", form.text(&damage.cid));
             sink.json(&Message { msg, progress: 0 })?;
@@ -233,14 +237,16 @@ pub(super) async fn filestore_verify(
 ) -> Result<Response, RpcError> {
     let cids = cids(&call)?;
     call.flag(&["file-order"], false)?;
-    if call.flag(&["remove-bad-blocks"], false)? {
-        let text =
-            "remove-bad-blocks: references are not forgotten one by one by this version. Nothing was changed";
-        return Err(RpcError::client(text));
-    }
+    let removes = call.flag(&["remove-bad-blocks"], false)?;
     answer::stream(&call, Form::Json, move |sink| {
         let store = state.store();
-        let tell = |block: LentBlock, status: LentStatus| sink.json(&Lent::of(&block, &status));
+        let tell = |block: LentBlock, status: LentStatus| {
+            // Of a file that cannot be read nobody knows what is in it.
+            if removes && matches!(status, LentStatus::Changed | LentStatus::NoFile) {
+                store.forget_lent(&block)?;
+            }
+            sink.json(&Lent::of(&block, &status))
+        };
         for cid in &cids {
             store.verify_lent_block(cid)?.into_iter().try_for_each(|(block, status)| tell(block, status))?;
         }

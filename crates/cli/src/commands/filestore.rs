@@ -26,7 +26,7 @@ pub(crate) enum Filestore {
         /// In the order of the files.
         #[arg(long)]
         file_order: bool,
-        /// Forget those that are not sound; not possible yet.
+        /// Forget those whose file changed or is gone, pinned or not.
         #[arg(long)]
         remove_bad_blocks: bool,
     },
@@ -116,7 +116,13 @@ impl Filestore {
                     if it.status == 20 {
                         message(format_args!("{}", it.error_msg));
                     }
-                    Ok(writeln!(out, "{:<7} {}", status_word(it.status), it.line())?)
+                    // Kubo's numbers: the file is gone, or has other bytes.
+                    let action = match (remove_bad_blocks, it.status) {
+                        (false, _) => "",
+                        (true, 11 | 12) => " remove",
+                        (true, _) => " keep",
+                    };
+                    Ok(writeln!(out, "{:<7} {}{action}", status_word(it.status), it.line())?)
                 })?;
                 done(
                     !bad,

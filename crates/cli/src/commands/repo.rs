@@ -118,7 +118,10 @@ impl Repo {
                         rows.push(row("NumObjects:", stat.num_objects.to_string()));
                     }
                     rows.push(row("RepoSize:", size(stat.repo_size)));
-                    rows.push(row("StorageMax:", size(stat.storage_max)));
+                    // The RPC has a number for none, as Kubo.
+                    let is_limited = stat.storage_max != u64::MAX;
+                    let max = if is_limited { size(stat.storage_max) } else { "no limit".to_owned() };
+                    rows.push(row("StorageMax:", max));
                     if !size_only {
                         rows.push(row("RepoPath:", stat.repo_path));
                         rows.push(row("Version:", stat.version));
@@ -169,7 +172,7 @@ impl Repo {
             }
             Self::Version { quiet } => context.show(Call::new("repo/version"), |version: Version, out| {
                 let version = version.version;
-                let version = if version.contains('@') { version } else { format!("fs-repo@{version}") };
+                let version = if version.contains('@') { version } else { format!("hpips-repo@{version}") };
                 let words = if quiet { "" } else { "hpips repo version " };
                 Ok(writeln!(out, "{words}{version}")?)
             }),

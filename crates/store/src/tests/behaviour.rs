@@ -311,6 +311,22 @@ fn pieces_serve_their_blocks_until_they_are_removed() {
 }
 
 #[test]
+fn one_reference_to_a_users_file_can_be_forgotten() {
+    let dir = tempfile::tempdir().unwrap();
+    let store = Store::open(dir.path().join("repo"), small()).unwrap();
+    let path = dir.path().join("file");
+    let (one, two) = (block(1, 500), block(2, 500));
+    std::fs::write(&path, [&one.1[..], &two.1[..]].concat()).unwrap();
+    let rows = vec![(one.0, 0, 500), (two.0, 500, 500)];
+    store.add_user_files(&[(path, rows)]).unwrap();
+    let before = store.epoch().unwrap();
+    let lent = store.lent(&one.0).unwrap().remove(0);
+    assert!(store.forget_lent(&lent).unwrap() && !store.forget_lent(&lent).unwrap());
+    assert_ne!(store.epoch().unwrap(), before, "a block is gone");
+    assert_eq!((store.get(&one.0).unwrap(), store.get(&two.0).unwrap()), (None, Some(two.1)));
+}
+
+#[test]
 fn a_users_file_that_changes_no_longer_has_the_block() {
     let dir = tempfile::tempdir().unwrap();
     let store = Store::open(dir.path().join("repo"), small()).unwrap();
