@@ -390,6 +390,8 @@ fn garbage(sizes: &Sizes, folder: &Path, table: &mut Table) {
     let name = format!("blocks={}", sizes.blocks);
     // What a killed process leaves: the files as they are while the store is open.
     copy_folder(&folder.join("garbage"), &folder.join("killed"));
+    // The copy is on the disk, as the original is.
+    rustix::fs::sync();
     drop(target);
     let (killed, took) = timed(|| store(folder, "killed"));
     table.time(&format!("store::open after kill -9/{name}"), took, None, "<= 0.05 s");
