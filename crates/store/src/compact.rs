@@ -8,10 +8,11 @@ use hpips_types::Cid;
 
 use crate::error::{IndexError, WriteError};
 use crate::index::Durable;
+use crate::layer::LayerFile;
 use crate::pack::{self, HEADER_BYTES};
 use crate::store::{Inner, Store};
 use crate::tables::{Kind, PACK_DEAD};
-use crate::write::Incoming;
+use crate::write::{FREEING_RESERVE_BYTES, Incoming};
 
 /// Bytes that are moved in one batch: one sync and one turn of the writer.
 const MOVE_BYTES: u64 = 32 * 1024 * 1024;
@@ -42,7 +43,10 @@ impl Store {
         // Also those that should have nothing alive: rows tell for certain, counters do not.
         let mut waiting: BTreeSet<u64> = sparse.into_iter().map(|(pack, _)| pack).collect();
         while !waiting.is_empty() {
-            for (pack, rows) in inner.rows_of_packs(&waiting)? {
+            let mut rows: Vec<_> = inner.rows_of_packs(&waiting)?.into_iter().collect();
+            // What can go at once goes first: moving needs room.
+            rows.sort_by_key(|(_, spots)| !spots.is_empty());
+            for (pack, rows) in rows {
                 waiting.remove(&pack);
                 if inner.empty_pack(pack, rows)? {
                     inner.unlink_pack(pack)?;
@@ -54,8 +58,27 @@ impl Store {
     }
 }
 
-/// Where a record begins and its length, bytes.
-type Spot = (u64, u64);
+/// A record that is alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Spot {
+    offset: u64,
+    bytes: u32,
+    /// CRC32C of the multihash: tells whether the record there is the row's.
+    hash_crc: u32,
+}
+
+impl Spot {
+    fn end(self) -> u64 {
+        self.offset + u64::from(self.bytes)
+    }
+}
+
+fn hash_crc(cid: &Cid) -> u32 {
+    crc32c::crc32c(&cid.hash().to_bytes())
+}
+
+/// A record to move: where it is, and what is in it.
+type Moving = (u64, Cid, Bytes);
 
 impl Inner {
     /// What is alive in some of these packs, at least one of them: as many as memory is meant for.
@@ -65,7 +88,8 @@ impl Inner {
         self.index.scan(|row| {
             let spots = if row.kind == Kind::Pack { rows.get_mut(&row.container) } else { None };
             let Some(spots) = spots else { return Ok(()) };
-            spots.push((row.row.offset, pack::record_bytes(&row.cid, row.row.bytes)));
+            let bytes = u32::try_from(pack::record_bytes(&row.cid, row.row.bytes)).unwrap_or(u32::MAX);
+            spots.push(Spot { offset: row.row.offset, bytes, hash_crc: hash_crc(&row.cid) });
             count += 1;
             if count > ROWS_MAX
                 && rows.len() > 1
@@ -78,16 +102,21 @@ impl Inner {
         Ok(rows)
     }
 
-    /// Moves what is alive in a pack to the active one; returns whether nothing was left behind. A record that is damaged or
-    /// cannot be read stays where it is, so that it is still known which block it was.
+    /// Moves what is alive in a pack to the active one; returns whether nothing was left behind. A damaged record
+    /// stays where it is, so that it is still known which block it was, and so does one that cannot be read.
     fn empty_pack(&self, pack: u64, mut spots: Vec<Spot>) -> Result<bool, WriteError> {
         if spots.is_empty() {
             return Ok(true);
         }
-        let file = match self.layer.open_read(&self.pack_path(pack)) {
+        let path = self.pack_path(pack);
+        let file = match self.layer.open_read(&path) {
             Ok(Some(file)) => file,
-            other => {
-                tracing::error!(pack, error = ?other.err(), "a pack cannot be opened: it stays as it is");
+            Ok(None) => {
+                tracing::error!(pack, "the file of a pack is gone");
+                return Ok(false);
+            }
+            Err(error) => {
+                tracing::error!(pack, %error, "cannot open a pack: it stays");
                 return Ok(false);
             }
         };
@@ -99,31 +128,11 @@ impl Inner {
         while let Some((start, len)) = window(rest) {
             let (now, later) = rest.split_at(len);
             rest = later;
-            let end = now.last().map_or(start, |(offset, bytes)| offset + bytes);
-            let bytes = match file.read_vec_at(pack::index_of(end - start), start) {
-                Ok(bytes) => Bytes::from(bytes),
-                Err(error) => {
-                    tracing::error!(pack, start, end, %error, "a part of a pack cannot be read: the pack stays");
-                    is_empty = false;
-                    continue;
-                }
-            };
-            // Each record keeps the whole window in memory.
-            batch_bytes += end - start;
-            for (offset, len) in now {
-                let from = pack::index_of(offset - start);
-                let record = bytes.slice(from..from + pack::index_of(*len));
-                let Some((cid, range)) = pack::parse_record(&record) else {
-                    tracing::error!(
-                        pack,
-                        offset,
-                        "a block is damaged: its pack stays, verify names the block"
-                    );
-                    is_empty = false;
-                    continue;
-                };
-                batch.push((*offset, cid, record.slice(range)));
-            }
+            let (records, window_bytes) = read_window(pack, &*file, start, now);
+            is_empty &= records.len() == now.len();
+            batch.extend(records);
+            // Records share the memory of what was read around them.
+            batch_bytes += window_bytes;
             if batch_bytes >= MOVE_BYTES {
                 self.move_records(pack, std::mem::take(&mut batch))?;
                 batch_bytes = 0;
@@ -135,8 +144,13 @@ impl Inner {
 
     /// Appends records to the active pack and has the index point there, but for those that are gone since they were
     /// listed.
-    fn move_records(&self, pack: u64, mut records: Vec<(u64, Cid, Bytes)>) -> Result<(), WriteError> {
+    fn move_records(&self, pack: u64, mut records: Vec<Moving>) -> Result<(), WriteError> {
+        if records.is_empty() {
+            return Ok(());
+        }
         let mut writer = self.writer()?;
+        let bytes = records.iter().map(|(_, _, block)| u64::try_from(block.len()).expect("64 bits")).sum();
+        self.check_free(bytes, FREEING_RESERVE_BYTES)?;
         let places = records.iter().map(|(offset, cid, _)| (cid, *offset));
         let mut is_there = self.index.are_at(pack, places)?.into_iter();
         records.retain(|_| is_there.next().expect("one answer a record"));
@@ -149,6 +163,7 @@ impl Inner {
     fn unlink_pack(&self, pack: u64) -> Result<(), WriteError> {
         let path = self.pack_path(pack);
         let mut writer = self.writer()?;
+        self.check_free(0, FREEING_RESERVE_BYTES)?;
         let end = self.index.write(Durable::Now, |tx| tx.set_pack(pack, 0, PACK_DEAD))?;
         writer.committed();
         writer.used_bytes = writer.used_bytes.saturating_sub(end);
@@ -162,13 +177,50 @@ impl Inner {
     }
 }
 
+/// Reads the records of a window, and says how much memory they keep; what is damaged or cannot be read is left out.
+fn read_window(pack: u64, file: &dyn LayerFile, start: u64, spots: &[Spot]) -> (Vec<Moving>, u64) {
+    let end = spots.last().map_or(start, |spot| spot.end());
+    let window = file.read_vec_at(pack::index_of(end - start), start).map(Bytes::from);
+    let mut memory = if window.is_ok() { end - start } else { 0 };
+    let mut records = Vec::with_capacity(spots.len());
+    for spot in spots {
+        let record = match &window {
+            Ok(window) => {
+                let from = pack::index_of(spot.offset - start);
+                Ok(window.slice(from..from + pack::index_of(spot.bytes.into())))
+            }
+            // One spot of the disk hides a window, but not the records beside it.
+            Err(_) => file.read_vec_at(pack::index_of(spot.bytes.into()), spot.offset).map(Bytes::from),
+        };
+        let record = match record {
+            Ok(record) => record,
+            Err(error) => {
+                tracing::error!(pack, offset = spot.offset, %error, "a block cannot be read: its pack stays");
+                continue;
+            }
+        };
+        match pack::parse_record(&record) {
+            Some((cid, range)) if hash_crc(&cid) == spot.hash_crc => {
+                memory += if window.is_ok() { 0 } else { u64::from(spot.bytes) };
+                records.push((spot.offset, cid, record.slice(range)));
+            }
+            _ => {
+                let offset = spot.offset;
+                tracing::error!(pack, offset, "a block is damaged: its pack stays, verify names the block");
+            }
+        }
+    }
+    (records, memory)
+}
+
 /// How many of these records to read at once, and where that begins.
 fn window(spots: &[Spot]) -> Option<(u64, usize)> {
-    let (start, first) = *spots.first()?;
-    let mut end = start + first;
-    let fits = spots.iter().take_while(|(offset, bytes)| {
-        let is_near = *offset <= end + GAP_BYTES && offset + bytes - start <= WINDOW_BYTES.max(first);
-        end = offset + bytes;
+    let first = *spots.first()?;
+    let (start, mut end) = (first.offset, first.end());
+    let fits = spots.iter().take_while(|spot| {
+        let bytes_max = WINDOW_BYTES.max(first.bytes.into());
+        let is_near = spot.offset <= end + GAP_BYTES && spot.end() - start <= bytes_max;
+        end = spot.end();
         is_near
     });
     Some((start, fits.count()))

@@ -430,13 +430,14 @@ impl Tx {
     }
 
     /// Adds records of a pack, but for blocks that a newer pack has already, and notes how far it is covered. A block that
-    /// was stored twice was found damaged in between, or was moved: the later record counts.
+    /// was stored twice was found damaged in between, or was moved: the later record counts, unless it is not sound.
     pub(crate) fn add_records(
         &self,
         pack: u64,
         records: &[Found],
         end: u64,
         state: u8,
+        is_sound: impl Fn(&Found) -> bool,
     ) -> Result<(), IndexError> {
         let mut blocks = self.0.open_table(BLOCKS)?;
         let (mut live, mut added) = (0u64, 0);
@@ -444,7 +445,7 @@ impl Tx {
         for (hash, record) in in_order(records) {
             match first_row(&blocks, &hash)? {
                 Some((Kind::Pack, other, row)) => {
-                    if other > pack || (other == pack && row.offset >= record.offset) {
+                    if (other, row.offset) >= (pack, record.offset) || !is_sound(record) {
                         continue;
                     }
                     blocks.remove(&*row_key(&hash, Kind::Pack, other))?;

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard};
 
@@ -35,6 +36,8 @@ pub(crate) enum Fault {
     CutAfter(u64),
     /// One operation fails after so many, and leaves part of its work.
     FailAfter(u64),
+    /// Nothing can be written.
+    ReadOnly,
 }
 
 #[derive(Clone, Debug)]
@@ -55,6 +58,19 @@ enum NameChange {
     Create(PathBuf, u64),
     Rename(PathBuf, PathBuf),
     Remove(PathBuf),
+}
+
+impl NameChange {
+    fn folder(&self) -> &Path {
+        let path = match self {
+            Self::Create(path, _) | Self::Remove(path) => path,
+            Self::Rename(from, to) => {
+                assert_eq!(from.parent(), to.parent(), "both folders would have to be synced");
+                to
+            }
+        };
+        path.parent().unwrap()
+    }
 }
 
 fn apply_name(names: &mut BTreeMap<PathBuf, u64>, change: &NameChange) {
@@ -94,6 +110,8 @@ struct State {
     dice: Dice,
     operations: u64,
     free_bytes: u64,
+    /// File and range of bytes that cannot be read.
+    unreadable: Option<(u64, Range<usize>)>,
 }
 
 /// The disk; clones share it, files that were opened before a cut stay dead.
@@ -128,6 +146,7 @@ impl MemoryDisk {
             dice: Dice(seed),
             operations: 0,
             free_bytes: u64::MAX,
+            unreadable: None,
         };
         Self { state: Arc::new(Mutex::new(state)), boot: 0, boots: Arc::new(Mutex::new(0)) }
     }
@@ -138,6 +157,12 @@ impl MemoryDisk {
 
     pub(crate) fn set_free_bytes(&self, bytes: u64) {
         self.state.lock().unwrap().free_bytes = bytes;
+    }
+
+    /// Reads of these bytes fail from now on; `None` mends the disk.
+    pub(crate) fn set_unreadable(&self, bytes: Option<(&Path, Range<usize>)>) {
+        let mut state = self.state.lock().unwrap();
+        state.unreadable = bytes.map(|(path, range)| (state.names[path], range));
     }
 
     pub(crate) fn is_off(&self) -> bool {
@@ -153,11 +178,14 @@ impl MemoryDisk {
     pub(crate) fn boot(&self) -> Self {
         let mut state = self.state.lock().unwrap();
         let state = &mut *state;
-        let kept = state.dice.index(state.pending_names.len() + 1);
-        for change in &state.pending_names[..kept] {
-            apply_name(&mut state.durable_names, change);
+        // In each folder some of the first changes have reached the disk.
+        while let Some(folder) = state.pending_names.first().map(|change| change.folder().to_owned()) {
+            let here: Vec<_> =
+                state.pending_names.extract_if(.., |change| change.folder() == folder).collect();
+            for change in &here[..state.dice.index(here.len() + 1)] {
+                apply_name(&mut state.durable_names, change);
+            }
         }
-        state.pending_names.clear();
         state.names = state.durable_names.clone();
         let mut ids: Vec<_> = state.contents.keys().copied().collect();
         ids.sort_unstable();
@@ -218,6 +246,7 @@ impl MemoryDisk {
                 return Err(io::Error::from(io::ErrorKind::StorageFull));
             }
             Some(Fault::CutAfter(left) | Fault::FailAfter(left)) => *left -= 1,
+            Some(Fault::ReadOnly) => return Err(io::ErrorKind::PermissionDenied.into()),
             None => {}
         }
         Ok(state)
@@ -277,10 +306,13 @@ impl Layer for MemoryDisk {
         Ok(())
     }
 
-    fn sync_dir(&self, _dir: &Path) -> io::Result<()> {
+    fn sync_dir(&self, dir: &Path) -> io::Result<()> {
         let mut state = self.change(|_| {})?;
-        state.durable_names = state.names.clone();
-        state.pending_names.clear();
+        let State { durable_names, pending_names, .. } = &mut *state;
+        let is_here = |change: &mut NameChange| change.folder() == dir;
+        for change in pending_names.extract_if(.., is_here) {
+            apply_name(durable_names, &change);
+        }
         Ok(())
     }
 
@@ -305,6 +337,13 @@ impl LayerFile for MemoryFile {
     fn read_exact_at(&self, bytes: &mut [u8], offset: u64) -> io::Result<()> {
         let state = self.disk.lock()?;
         let offset = usize::try_from(offset).unwrap();
+        if let Some((id, range)) = &state.unreadable
+            && *id == self.id
+            && range.start < offset + bytes.len()
+            && offset < range.end
+        {
+            return Err(io::Error::other("a bad spot"));
+        }
         let found = state.contents[&self.id].current.get(offset..offset + bytes.len());
         bytes.copy_from_slice(found.ok_or(io::ErrorKind::UnexpectedEof)?);
         Ok(())

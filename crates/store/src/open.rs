@@ -13,7 +13,7 @@ use crate::journal::Journal;
 use crate::layer::Layer;
 use crate::lease::Leases;
 use crate::lock::Lock;
-use crate::pack::{self, Found, HEADER_BYTES};
+use crate::pack::{self, Found, HEADER_BYTES, Next, Search, Tail};
 use crate::store::{Active, Inner, OpenFiles, Writer};
 use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN, row_key};
 use crate::version;
@@ -147,7 +147,8 @@ impl Recovery<'_> {
         if !has_header {
             // Nothing in it was ever acknowledged, or its beginning rotted.
             let has_records = known.is_some_and(|state| state.live_bytes > 0)
-                || len > HEADER_BYTES && pack::next_record(&*file, HEADER_BYTES, len)?.is_some();
+                || len > HEADER_BYTES
+                    && !matches!(Search::new(&*file, len).next(HEADER_BYTES)?, Next::Nothing);
             if !has_records {
                 if len <= HEADER_BYTES {
                     self.layer.remove(&path)?;
@@ -169,11 +170,12 @@ impl Recovery<'_> {
         if known.is_none()
             && let Some(found) = pack::read_index(&*file)?
         {
+            let is_sound = |found: &Found| pack::is_sound(&*file, found).unwrap_or(false);
             for found in found.chunks(SCAN_BATCH) {
                 let end = found.last().map_or(HEADER_BYTES, |found| found.offset);
-                self.add(pack, found, end, PACK_OPEN)?;
+                self.add(pack, found, end, PACK_OPEN, is_sound)?;
             }
-            self.add(pack, &[], len, PACK_FULL)?;
+            self.add(pack, &[], len, PACK_FULL, is_sound)?;
             return Ok(None);
         }
         let mut batch = Vec::new();
@@ -181,30 +183,39 @@ impl Recovery<'_> {
             batch.push(found);
             if batch.len() == SCAN_BATCH {
                 let end = found.offset + pack::record_bytes(&found.cid, found.bytes);
-                self.add(pack, &batch, end, PACK_OPEN)?;
+                // A scan visits sound records only.
+                self.add(pack, &batch, end, PACK_OPEN, |_| true)?;
                 batch.clear();
             }
             Ok(())
         })?;
-        let is_closed = scanned.is_full || scanned.has_gap || !has_header;
+        let is_closed = scanned.tail != Tail::Torn || scanned.has_gap || !has_header;
         let state = if is_closed { PACK_FULL } else { PACK_OPEN };
         if scanned.has_gap {
             tracing::error!(pack, "a pack is damaged between its blocks: what is sound is kept");
         }
-        if scanned.end < len {
-            tracing::warn!(pack, bytes = len - scanned.end, "cut a torn end off a pack");
-            file.set_len(scanned.end)?;
+        let mut end = scanned.end;
+        if scanned.tail == Tail::Unknown {
+            tracing::error!(
+                pack,
+                from = end,
+                "a pack is damaged and was not searched to its end: it stays as it is"
+            );
+            end = len;
+        } else if end < len {
+            tracing::warn!(pack, bytes = len - end, "cut a torn end off a pack");
+            file.set_len(end)?;
         }
         // What was found may have reached the file without reaching the disk.
         file.sync()?;
-        if !batch.is_empty() || known.is_none_or(|known| (known.end, known.state) != (scanned.end, state)) {
-            self.add(pack, &batch, scanned.end, state)?;
+        if !batch.is_empty() || known.is_none_or(|known| (known.end, known.state) != (end, state)) {
+            self.add(pack, &batch, end, state, |_| true)?;
         }
-        if is_closed || scanned.end >= self.config.pack_bytes {
+        if is_closed || end >= self.config.pack_bytes {
             return Ok(None);
         }
-        let entries = (scanned.end == HEADER_BYTES).then(Vec::new);
-        Ok(Some(Active { pack, file, end: scanned.end, entries }))
+        let entries = (end == HEADER_BYTES).then(Vec::new);
+        Ok(Some(Active { pack, file, end, entries }))
     }
 
     fn change<R>(&self, change: impl FnOnce(&Tx) -> Result<R, IndexError>) -> Result<R, IndexError> {
@@ -213,11 +224,18 @@ impl Recovery<'_> {
         self.index.write(Durable::Later, change)
     }
 
-    fn add(&self, pack: u64, found: &[Found], end: u64, state: u8) -> Result<(), IndexError> {
+    fn add(
+        &self,
+        pack: u64,
+        found: &[Found],
+        end: u64,
+        state: u8,
+        is_sound: impl Fn(&Found) -> bool,
+    ) -> Result<(), IndexError> {
         let (bytes, blocks) = self.lag.get();
         let found_bytes: u64 = found.iter().map(|found| pack::record_bytes(&found.cid, found.bytes)).sum();
         self.lag.set((bytes + found_bytes, blocks + found.len()));
-        self.change(|tx| tx.add_records(pack, found, end, state))
+        self.change(|tx| tx.add_records(pack, found, end, state, is_sound))
     }
 
     /// Removes a pack and all rows that point into it.

@@ -3,6 +3,7 @@
 use std::io;
 
 use hpips_types::Cid;
+use hpips_types::content::verify_block;
 
 use crate::layer::LayerFile;
 use crate::store::BLOCK_BYTES_MAX;
@@ -17,10 +18,6 @@ pub(crate) const HEADER_BYTES: u64 = 20;
 const FOOTER_MARK: u32 = u32::MAX;
 /// Bytes of a record beside the CID and the block: length, length of the CID, CRC.
 const FRAME_BYTES: usize = 9;
-/// Bytes read at once where the next record is searched for.
-const SEARCH_BYTES: u64 = 1 << 20;
-/// First bytes of a record that are looked at in a search: length, length of the CID, begin of the CID.
-const HEAD_BYTES: usize = 6;
 /// Longest CID in a record, bytes: four varints and a digest of 64 bytes stay below.
 const CID_BYTES_MAX: usize = 104;
 
@@ -131,10 +128,21 @@ pub(crate) struct Found {
 pub(crate) struct Scanned {
     /// End of what is sound: of the last record, or of the footer.
     pub(crate) end: u64,
-    /// Whether a sound footer ends the pack.
-    pub(crate) is_full: bool,
+    /// What follows.
+    pub(crate) tail: Tail,
     /// Whether something between sound records is none: nothing more is appended to such a pack.
     pub(crate) has_gap: bool,
+}
+
+/// What follows the last sound record.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tail {
+    /// A sound footer, which ends the pack.
+    Footer,
+    /// Nothing that was ever acknowledged and can still be read.
+    Torn,
+    /// Nobody knows: the search was given up.
+    Unknown,
 }
 
 /// Visits the sound records of a pack from an offset on, up to its footer or the last of them. Bytes that are no record do
@@ -148,9 +156,10 @@ pub(crate) fn scan<E: From<io::Error>>(
     let mut at = from;
     let mut record = Vec::new();
     let (mut end, mut has_gap) = (from, false);
+    let mut search = Search::new(file, len);
     loop {
         match read_record(file, at, len, &mut record)? {
-            Read::Footer => return Ok(Scanned { end: len, is_full: true, has_gap }),
+            Read::Footer => return Ok(Scanned { end: len, tail: Tail::Footer, has_gap }),
             Read::Record(found) => {
                 has_gap |= found.offset > end;
                 visit(found)?;
@@ -158,47 +167,91 @@ pub(crate) fn scan<E: From<io::Error>>(
                 end = at;
             }
             // Its length may be what rotted: only a sound record tells where the next one begins.
-            Read::Nothing => match next_record(file, at + 1, len)? {
-                Some(next) => at = next,
-                None => return Ok(Scanned { end, is_full: false, has_gap }),
+            Read::Nothing => match search.next(at + 1)? {
+                Next::At(next) => at = next,
+                Next::Nothing => return Ok(Scanned { end, tail: Tail::Torn, has_gap }),
+                Next::GivenUp => return Ok(Scanned { end, tail: Tail::Unknown, has_gap }),
             },
         }
     }
 }
 
-/// Where the next sound record or footer begins, from an offset on.
-pub(crate) fn next_record(file: &dyn LayerFile, from: u64, len: u64) -> io::Result<Option<u64>> {
-    let mut record = Vec::new();
-    let mut at = from;
-    while at < len {
-        let window = file.read_vec_at(index_of((len - at).min(SEARCH_BYTES)), at)?;
-        // What may begin near the end of a window is looked at again with the next one.
-        let is_last = at + count_of(window.len()) == len;
-        let starts = if is_last { window.len() } else { window.len() - HEAD_BYTES };
-        for start in 0..starts {
-            if may_begin(&window[start..])
-                && !matches!(read_record(file, at + count_of(start), len, &mut record)?, Read::Nothing)
-            {
-                return Ok(Some(at + count_of(start)));
-            }
-        }
-        at += count_of(starts);
+/// Bytes of possible records that are read while a pack is searched: a few seconds. Only content that was made to look
+/// like records everywhere comes near it.
+const SEARCH_BYTES_MAX: u64 = 4 << 30;
+/// Bytes that are searched at once.
+const SEARCH_WINDOW_BYTES: usize = 1 << 20;
+
+/// Looks for the next sound record behind a damaged one.
+pub(crate) struct Search<'a> {
+    file: &'a dyn LayerFile,
+    len: u64,
+    /// Where a sound footer begins, once it was looked for.
+    footer: Option<Option<u64>>,
+    budget: u64,
+}
+
+pub(crate) enum Next {
+    /// A sound record or footer begins here.
+    At(u64),
+    Nothing,
+    GivenUp,
+}
+
+impl<'a> Search<'a> {
+    pub(crate) fn new(file: &'a dyn LayerFile, len: u64) -> Self {
+        Self { file, len, footer: None, budget: SEARCH_BYTES_MAX }
     }
-    Ok(None)
+
+    /// From an offset on.
+    pub(crate) fn next(&mut self, mut from: u64) -> io::Result<Next> {
+        let footer = match self.footer {
+            Some(footer) => footer,
+            None => *self.footer.insert(footer_start(self.file, self.len)?),
+        };
+        let footer = footer.filter(|footer| *footer >= from);
+        let end = footer.unwrap_or(self.len);
+        let head_max = u64::try_from(5 + CID_BYTES_MAX).expect("a small number");
+        let mut record = Vec::new();
+        while from < end {
+            let window = u64::try_from(SEARCH_WINDOW_BYTES).expect("64 bits").min(end - from);
+            let bytes = self.file.read_vec_at(index_of((window + head_max).min(end - from)), from)?;
+            for at in 0..index_of(window) {
+                let Some(total) = may_begin_record(&bytes[at..]) else { continue };
+                let start = from + u64::try_from(at).expect("64 bits");
+                if total > end - start {
+                    continue;
+                }
+                let Some(budget) = self.budget.checked_sub(total) else { return Ok(Next::GivenUp) };
+                self.budget = budget;
+                let Read::Record(found) = read_record(self.file, start, self.len, &mut record)? else {
+                    continue;
+                };
+                let range = open_record(&record, &found.cid).unwrap_or_default();
+                // A block can hold what looks like records: only what is that block can do no harm.
+                if verify_block(&found.cid, &record[range]).is_ok() {
+                    return Ok(Next::At(start));
+                }
+            }
+            from += window;
+        }
+        Ok(footer.map_or(Next::Nothing, Next::At))
+    }
 }
 
-/// Whether a record or a footer may begin with these bytes, as far as their first few tell.
-fn may_begin(bytes: &[u8]) -> bool {
-    let Some(head) = bytes.first_chunk::<HEAD_BYTES>() else { return false };
+/// Length of the record that may begin here: a cheap look, at whole CIDs only.
+fn may_begin_record(bytes: &[u8]) -> Option<u64> {
+    let (head, rest) = bytes.split_first_chunk::<5>()?;
     let block_bytes = u32::from_le_bytes([head[0], head[1], head[2], head[3]]);
-    // CIDs begin with their version, or with the code of SHA-256.
-    let is_cid = matches!(head[5], 0x01 | 0x12);
-    let is_short = usize::try_from(block_bytes).is_ok_and(|bytes| bytes <= BLOCK_BYTES_MAX);
-    block_bytes == FOOTER_MARK || is_short && is_cid && (1..=CID_BYTES_MAX).contains(&usize::from(head[4]))
-}
-
-fn count_of(bytes: usize) -> u64 {
-    u64::try_from(bytes).expect("64 bits")
+    if usize::try_from(block_bytes).ok()? > BLOCK_BYTES_MAX || !matches!(rest.first(), Some(0x01 | 0x12)) {
+        return None;
+    }
+    let cid_bytes = usize::from(head[4]);
+    if cid_bytes > CID_BYTES_MAX {
+        return None;
+    }
+    let cid = Cid::try_from(rest.get(..cid_bytes)?).ok().filter(|cid| cid.encoded_len() == cid_bytes)?;
+    Some(record_bytes(&cid, block_bytes))
 }
 
 enum Read {
@@ -256,20 +309,36 @@ fn read_footer(file: &dyn LayerFile, at: u64, len: u64) -> io::Result<Option<Vec
     Ok(is_sound())
 }
 
-/// The records of a full pack by its footer, without reading them; `None` when there is no sound footer.
+/// The records of a full pack by its footer, without reading them; `None` when there is no sound footer, or none that
+/// names every byte of the pack.
 pub(crate) fn read_index(file: &dyn LayerFile) -> io::Result<Option<Vec<Found>>> {
     let len = file.len()?;
+    let Some(start) = claimed_footer(file, len)? else { return Ok(None) };
+    let Some(entries) = read_footer(file, start, len)? else { return Ok(None) };
+    Ok(parse_entries(&entries, start))
+}
+
+fn footer_start(file: &dyn LayerFile, len: u64) -> io::Result<Option<u64>> {
+    let Some(start) = claimed_footer(file, len)? else { return Ok(None) };
+    Ok(read_footer(file, start, len)?.map(|_| start))
+}
+
+/// Where the footer begins, by the last bytes of a pack.
+fn claimed_footer(file: &dyn LayerFile, len: u64) -> io::Result<Option<u64>> {
     if len < HEADER_BYTES + 32 {
         return Ok(None);
     }
     let mut tail = [0; 16];
     file.read_exact_at(&mut tail, len - 16)?;
     let start = u64::from_le_bytes(*tail.first_chunk().expect("sixteen bytes"));
-    if !tail.ends_with(FOOTER_MAGIC) || !(HEADER_BYTES..len).contains(&start) {
-        return Ok(None);
-    }
-    let Some(entries) = read_footer(file, start, len)? else { return Ok(None) };
-    Ok(parse_entries(&entries, start))
+    Ok((tail.ends_with(FOOTER_MAGIC) && (HEADER_BYTES..len).contains(&start)).then_some(start))
+}
+
+/// Whether a sound record stands where a footer says.
+pub(crate) fn is_sound(file: &dyn LayerFile, found: &Found) -> io::Result<bool> {
+    let mut record = Vec::new();
+    let read = read_record(file, found.offset, file.len()?, &mut record)?;
+    Ok(matches!(read, Read::Record(read) if read == *found))
 }
 
 /// Offsets follow from the lengths, because records stand one after the other from the header to `end`.

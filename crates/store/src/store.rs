@@ -135,12 +135,21 @@ fn is_forbidden(error: &std::io::Error) -> bool {
     matches!(error.kind(), std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem)
 }
 
+/// Says of a refusal what to do about it.
+fn forbidden(error: OpenError) -> OpenError {
+    match error {
+        OpenError::Io { path, source } if is_forbidden(&source) => OpenError::Forbidden { path, source },
+        other => other,
+    }
+}
+
 impl Store {
     /// Opens the store in a folder, making both where there is none, and repairs what a crash left.
     ///
     /// # Errors
-    /// [`OpenError::Locked`] when another process has it, [`OpenError::Version`] for an unknown format, and
-    /// failures of disk and index.
+    /// [`OpenError::Locked`] when another process has it, [`OpenError::Forbidden`] where this user may not write,
+    /// [`OpenError::Version`] for an unknown format, [`OpenError::Pins`] when pins are lost, and failures of disk and
+    /// index.
     pub fn open(dir: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
         let io = |source| OpenError::Io { path: dir.to_owned(), source };
@@ -148,10 +157,7 @@ impl Store {
             let lock = Lock::take(dir)?;
             Self::open_on(Arc::new(Disk), dir, config, Some(lock))
         });
-        opened.map_err(|error| match error {
-            OpenError::Io { path, source } if is_forbidden(&source) => OpenError::Forbidden { path, source },
-            other => other,
-        })
+        opened.map_err(forbidden)
     }
 
     pub(crate) fn open_on(
@@ -160,7 +166,7 @@ impl Store {
         config: Config,
         lock: Option<Lock>,
     ) -> Result<Self, OpenError> {
-        Ok(Self { inner: Arc::new(open::open(layer, dir, config, lock)?) })
+        Ok(Self { inner: Arc::new(open::open(layer, dir, config, lock).map_err(forbidden)?) })
     }
 
     /// Folder of the store.

@@ -5,6 +5,7 @@ mod collect;
 mod crash;
 mod format;
 mod kill;
+mod repair;
 mod room;
 mod rot;
 mod speed;

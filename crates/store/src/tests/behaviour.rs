@@ -10,7 +10,7 @@ use hpips_types::content::{BlockError, DAG_PB, IDENTITY, RAW, cid_v1};
 use hpips_types::{Cid, DealId, SlotIndex};
 
 use super::{block, parent, small};
-use crate::mocks::MemoryDisk;
+use crate::mocks::{Fault, MemoryDisk};
 use crate::{
     BLOCK_BYTES_MAX, BadBlock, Config, IndexError, KeptBy, LentStatus, Migrated, OldPin, OpenError, PieceKey,
     Pin, PinKind, Store, WriteError,
@@ -526,4 +526,23 @@ fn a_folder_that_cannot_be_written_to_is_named_with_a_way_out() {
         Err(OpenError::Io { source, .. }) => assert_eq!(source.kind(), std::io::ErrorKind::NotFound),
         other => panic!("{other:?}"),
     }
+}
+
+/// The same for a store that is there already, on a disk that takes nothing any more.
+#[test]
+fn a_store_on_a_read_only_disk_is_named_and_left_alone() {
+    let (disk, store) = in_memory();
+    let (cid, bytes) = block(1, 300);
+    store.put(vec![(cid, bytes.clone())]).unwrap();
+    drop(store);
+    disk.set_fault(Some(Fault::ReadOnly));
+    match Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None) {
+        Err(error @ OpenError::Forbidden { .. }) => {
+            let text = error.to_string();
+            assert!(text.contains("/store") && text.contains("owner or mode"), "{text}");
+        }
+        other => panic!("{other:?}"),
+    }
+    disk.set_fault(None);
+    assert_eq!(open(&disk).get(&cid).unwrap(), Some(bytes));
 }

@@ -1,7 +1,7 @@
 //! Power cuts and failing disks at every operation, compared with a model.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use proptest::prelude::*;
 
 use super::{block, parent, small};
 use crate::error::{IndexError, MarkError, WriteError};
+use crate::layer::Layer;
 use crate::mocks::{Dice, Fault, MemoryDisk};
 use crate::{PinKind, Store};
 
@@ -282,4 +283,64 @@ fn a_cut_at_every_operation_is_survived() {
         live(seed, &[Fault::CutAfter(at)]);
         live(seed, &[Fault::FailAfter(at)]);
     }
+}
+
+/// Users' files are added all at once or not at all, and what was acknowledged stays.
+#[test]
+fn rows_of_users_files_survive_a_cut_at_every_operation() {
+    let files: Vec<_> = (0..3)
+        .map(|number| {
+            let (cid, bytes) = block(number, 200);
+            (PathBuf::from(format!("/home/{number}")), cid, bytes)
+        })
+        .collect();
+    let rows = |number: usize| (files[number].0.clone(), vec![(files[number].1, 0, 200)]);
+    let mut cuts = 0;
+    loop {
+        let disk = MemoryDisk::new(cuts);
+        for (path, _, bytes) in &files {
+            disk.create(path).unwrap();
+            disk.edit(path, |content| content.extend_from_slice(bytes));
+        }
+        disk.sync_dir(Path::new("/home")).unwrap();
+        disk.set_fault(Some(Fault::CutAfter(cuts)));
+        // How many of the steps were begun, and how many acknowledged.
+        let (mut begun, mut done) = (0, 0);
+        if let Ok(store) = open(&disk) {
+            let steps: [&dyn Fn() -> bool; 4] = [
+                &|| store.put(vec![block(100, 900), block(101, 900)]).is_ok(),
+                &|| store.add_user_files(&[rows(0), rows(1)]).is_ok(),
+                // The first one again, as after it was changed.
+                &|| store.add_user_files(&[rows(2), rows(0)]).is_ok(),
+                &|| store.remove_user_file(&files[1].0).is_ok(),
+            ];
+            for step in steps {
+                begun += 1;
+                if !step() {
+                    break;
+                }
+                done += 1;
+            }
+        }
+        let is_cut = disk.is_off();
+        let disk = disk.boot();
+        let store = open(&disk).unwrap();
+        let found: Vec<bool> = files.iter().map(|(_, cid, _)| store.get(cid).unwrap().is_some()).collect();
+        // What each number of steps leaves.
+        let after = [[false; 3], [false; 3], [true, true, false], [true; 3], [true, false, true]];
+        assert!(
+            after[done..=begun].iter().any(|state| found == state),
+            "cut {cuts}: {found:?} after {done} steps"
+        );
+        assert_eq!(store.verify().unwrap().damaged, [], "cut {cuts}");
+        for (number, (path, cid, _)) in files.iter().enumerate() {
+            assert_eq!(store.lent(cid).unwrap().len(), usize::from(found[number]), "cut {cuts}");
+            assert_eq!(store.remove_user_file(path).unwrap(), found[number], "cut {cuts}");
+        }
+        if !is_cut {
+            break;
+        }
+        cuts += 1;
+    }
+    assert!(cuts > 30, "{cuts}");
 }

@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use proptest::prelude::*;
 
+use hpips_types::content::{RAW, cid_v1};
+
 use super::{block, small};
+use crate::layer::Layer;
 use crate::mocks::MemoryDisk;
-use crate::{PinKind, Store};
+use crate::{Config, PinKind, Store};
 
 const FIRST: &str = "/store/packs/00000000.pack";
 
@@ -127,6 +130,99 @@ fn a_pack_that_cannot_be_read_does_not_end_a_collection() {
     assert!(store.stat().unwrap().bytes < packs / 2, "the packs behind it were emptied");
     for (cid, bytes) in &kept[1..] {
         assert_eq!(store.get(cid).unwrap().as_ref(), Some(bytes));
+    }
+}
+
+/// Every byte of a footer, changed in two ways, with and without an index.
+#[test]
+fn a_damaged_footer_costs_nothing() {
+    let whole = MemoryDisk::new(1);
+    let blocks: Vec<_> = (0..12).map(|number| block(number, 300)).collect();
+    let store = open(&whole);
+    for block in &blocks {
+        store.put(vec![block.clone()]).unwrap();
+    }
+    drop(store);
+    let mut pack = Vec::new();
+    whole.edit(Path::new(FIRST), |bytes| pack.clone_from(bytes));
+    let start = u64::from_le_bytes(pack[pack.len() - 16..pack.len() - 8].try_into().unwrap());
+    let start = usize::try_from(start).unwrap();
+    assert!(pack.ends_with(b"HPIPSFT1") && pack.len() - start > 200);
+    let mut seconds = Vec::new();
+    whole.edit(Path::new("/store/packs/00000001.pack"), |bytes| seconds.clone_from(bytes));
+    for at in start..pack.len() {
+        for flip in [0x01, 0xff] {
+            let disk = MemoryDisk::new(1);
+            drop(open(&disk));
+            for (name, bytes) in [(FIRST, &pack), ("/store/packs/00000001.pack", &seconds)] {
+                disk.create(Path::new(name)).unwrap();
+                disk.edit(Path::new(name), |content| content.clone_from(bytes));
+            }
+            disk.edit(Path::new(FIRST), |bytes| bytes[at] ^= flip);
+            for round in 0..2 {
+                let store = open(&disk);
+                for (cid, bytes) in &blocks {
+                    assert_eq!(store.get(cid).unwrap().as_ref(), Some(bytes), "byte {at}, round {round}");
+                }
+                store.put(vec![block(100 + round, 500)]).unwrap();
+            }
+        }
+    }
+}
+
+/// A block that holds what looks like a record of another block, with a right CRC: it must not take the other's place
+/// when the record around it rots.
+#[test]
+fn a_record_inside_a_block_is_no_record() {
+    let disk = MemoryDisk::new(1);
+    let store = open(&disk);
+    let (victim, bytes) = block(1, 200);
+    store.put(vec![(victim, bytes.clone())]).unwrap();
+    let mut forged = vec![7; 40];
+    crate::pack::put_record(&victim, &[9; 200], &mut forged);
+    forged.extend_from_slice(&[7; 40]);
+    let forged = bytes::Bytes::from(forged);
+    let outer = cid_v1(RAW, &forged);
+    store.put(vec![(outer, forged)]).unwrap();
+    let last = block(2, 200);
+    store.put(vec![last.clone()]).unwrap();
+    drop(store);
+    lose_index(&disk);
+    disk.edit(Path::new(FIRST), |pack| {
+        let at = record_of(pack, &outer);
+        pack[at + 50] ^= 1;
+    });
+    let store = open(&disk);
+    assert_eq!(store.get(&victim).unwrap(), Some(bytes));
+    assert_eq!(store.get(&last.0).unwrap(), Some(last.1));
+    assert_eq!(store.get(&outer).unwrap(), None);
+}
+
+/// Content that looks like footers or records at every byte must not make opening take for ever.
+#[test]
+fn content_that_looks_like_records_everywhere_is_searched_in_time() {
+    let config = Config { pack_bytes: 64 << 20, ..small() };
+    let head = [0, 0, 8, 0, 36, 1, 0x55, 0x12, 0x20];
+    let records: Vec<u8> = head.iter().chain(&[0; 36]).copied().cycle().take(1 << 20).collect();
+    for content in [vec![0xff; 1 << 20], records] {
+        let content = bytes::Bytes::from(content);
+        let disk = MemoryDisk::new(1);
+        let open = || Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, None).unwrap();
+        let store = open();
+        let (cid, last) = (cid_v1(RAW, &content), block(1, 200));
+        store.put(vec![(cid, content)]).unwrap();
+        store.put(vec![last.clone()]).unwrap();
+        drop(store);
+        lose_index(&disk);
+        disk.edit(Path::new(FIRST), |pack| {
+            let at = record_of(pack, &cid);
+            pack[at + 3] ^= 0xf0;
+        });
+        // Whether the block behind is found or the search is given up: the file stays as it is.
+        let mut len = 0;
+        disk.edit(Path::new(FIRST), |pack| len = pack.len());
+        drop(open());
+        disk.edit(Path::new(FIRST), |pack| assert_eq!(pack.len(), len));
     }
 }
 
