@@ -98,7 +98,12 @@ fn verification_stops_when_it_is_told_to_and_forgets_no_node() {
     rot(&disk, &node.1);
     for _ in 0..2 {
         assert_eq!(store.verify().unwrap().damaged.len(), 1);
-        store.verify_pins(|_, bad| Ok::<_, IndexError>(assert_eq!(bad.len(), 1))).unwrap();
+        store
+            .verify_pins(|_, bad| {
+                assert_eq!(bad.len(), 1);
+                Ok::<_, IndexError>(())
+            })
+            .unwrap();
     }
     #[derive(Debug, PartialEq)]
     struct Left;
