@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use hpips_types::Cid;
@@ -53,6 +54,9 @@ pub(crate) enum Durable {
 #[derive(Debug)]
 pub(crate) struct Index {
     db: Database,
+    /// A transaction failed, and may be on the disk all the same: what is read here says nothing about what the next
+    /// opening finds.
+    has_failed: AtomicBool,
 }
 
 /// redb's view of a file of ours.
@@ -117,7 +121,7 @@ impl Index {
                 db
             }
         };
-        let index = Self { db };
+        let index = Self { db, has_failed: AtomicBool::new(false) };
         // Readers expect every table to be there; the last one made tells.
         let is_new = index.db.begin_read().map_err(IndexError::from)?.open_table(META).is_err();
         if !is_new {
@@ -259,8 +263,25 @@ impl Index {
         Ok(number.map_or(0, |number| number.value()))
     }
 
-    /// Runs one write transaction: all of it happens or nothing.
+    /// Whether a transaction failed: no promise may be made on what this index says.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.has_failed.load(Ordering::Acquire)
+    }
+
+    /// Runs one write transaction: all of it happens or nothing. When it fails, nobody knows which.
     pub(crate) fn write<R>(
+        &self,
+        durable: Durable,
+        change: impl FnOnce(&Tx) -> Result<R, IndexError>,
+    ) -> Result<R, IndexError> {
+        let done = self.try_write(durable, change);
+        if done.is_err() {
+            self.has_failed.store(true, Ordering::Release);
+        }
+        done
+    }
+
+    fn try_write<R>(
         &self,
         durable: Durable,
         change: impl FnOnce(&Tx) -> Result<R, IndexError>,

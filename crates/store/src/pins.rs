@@ -103,7 +103,8 @@ impl Store {
         // A collection either sees the journal with the root in it or is told of the root.
         let mut leases = self.leases();
         let mut journal = self.journal();
-        if journal.is_poisoned() {
+        // What a pin promises to keep may not be there any more when the store is opened again.
+        if journal.is_poisoned() || self.inner.index.has_failed() {
             return Err(WriteError::Poisoned);
         }
         let Some(changes) = decide(&journal) else { return Ok(false) };

@@ -224,7 +224,8 @@ impl Inner {
     /// The single writer's turn.
     pub(crate) fn writer(&self) -> Result<MutexGuard<'_, Writer>, WriteError> {
         let writer = self.writer.lock().map_err(|_| WriteError::Poisoned)?;
-        if writer.is_poisoned { Err(WriteError::Poisoned) } else { Ok(writer) }
+        let is_poisoned = writer.is_poisoned || self.index.has_failed();
+        if is_poisoned { Err(WriteError::Poisoned) } else { Ok(writer) }
     }
 
     pub(crate) fn packs_dir(&self) -> PathBuf {

@@ -86,6 +86,9 @@ impl Store {
         let blocks = || group.iter().flat_map(|ticket| &ticket.blocks);
         // Or a block whose only copy is known to be damaged would count as stored.
         self.inner.forget_rotten();
+        if self.inner.index.has_failed() {
+            return Err(WriteError::Poisoned);
+        }
         let known = self.inner.index.known(blocks().map(|(cid, _)| cid))?;
         let mut batch = HashSet::new();
         let mut incoming = Vec::new();

@@ -264,6 +264,31 @@ proptest! {
     }
 }
 
+/// A delete that failed may have happened all the same: the block must not count as stored then.
+#[test]
+fn nothing_is_acknowledged_on_an_index_that_failed() {
+    let (cid, bytes) = block(1, 300);
+    let mut failed = 0;
+    for at in 0..40 {
+        let disk = MemoryDisk::new(at);
+        let store = open(&disk).unwrap();
+        store.put(vec![(cid, bytes.clone())]).unwrap();
+        disk.set_fault(Some(Fault::FailAfter(at)));
+        if store.delete(&cid).is_ok() {
+            break;
+        }
+        failed += 1;
+        let put = store.put(vec![(cid, bytes.clone())]);
+        let pinned = store.pin(&cid, PinKind::Direct, "");
+        assert!(put.is_err() && pinned.is_err(), "failure {at}");
+        drop(store);
+        let store = open(&disk.boot()).unwrap();
+        store.put(vec![(cid, bytes.clone())]).unwrap();
+        assert_eq!(store.get(&cid).unwrap().as_ref(), Some(&bytes));
+    }
+    assert!(failed > 2, "{failed}");
+}
+
 /// One short life, cut at every single operation that changes the disk.
 #[test]
 fn a_cut_at_every_operation_is_survived() {
