@@ -19,8 +19,9 @@ const ROOMS: &[(&str, &[&str])] = &[
     ("circuits", &["types", "crypto", "proofs"]),
     ("ledger", &["types", "crypto", "placement", "proofs"]),
     ("bitswap", &["types"]),
+    ("ipns", &["types", "crypto"]),
     ("store", &["types", "crypto", "dag", "bitswap"]),
-    ("net", &["types", "crypto", "bitswap"]),
+    ("net", &["types", "crypto", "bitswap", "ipns"]),
     ("prover", &["types", "crypto", "proofs", "circuits"]),
     ("chain", &["types", "crypto", "proofs", "ledger", "net", "store"]),
     ("client", &[CORES, ADAPTERS]),
@@ -41,7 +42,18 @@ const ROLES: &str = "(roles)";
 fn expand(name: &'static str) -> Vec<&'static str> {
     match name {
         CORES => {
-            vec!["types", "crypto", "dag", "erasure", "placement", "proofs", "circuits", "ledger", "bitswap"]
+            vec![
+                "types",
+                "crypto",
+                "dag",
+                "erasure",
+                "placement",
+                "proofs",
+                "circuits",
+                "ledger",
+                "bitswap",
+                "ipns",
+            ]
         }
         ADAPTERS => vec!["store", "net", "prover", "chain"],
         ROLES => vec!["client", "provider"],

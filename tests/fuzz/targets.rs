@@ -55,6 +55,8 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "gateway_request", run: hpips_api::fuzzing::request, seeds: gateway_request_seeds },
     Target { name: "ranges", run: hpips_api::fuzzing::ranges, seeds: ranges_seeds },
     Target { name: "config", run: config, seeds: config_seeds },
+    Target { name: "ipns_record", run: ipns_record, seeds: ipns_record_seeds },
+    Target { name: "ipns_name", run: ipns_name, seeds: ipns_name_seeds },
 ];
 
 fn cid(data: &[u8]) {
@@ -410,4 +412,52 @@ fn config_seeds() -> Vec<Vec<u8>> {
         serde_json::to_vec(&hpips_node::Config::default()).expect("plain JSON"),
         br#"{"api": "[::1]:5001", "gateway": null, "storage_max": 5, "mount": "/x"}"#.to_vec(),
     ]
+}
+
+fn ipns_record(data: &[u8]) {
+    use hpips_ipns::{Moment, Name, Record};
+    let name = Name::of_seed(&[7; 32]);
+    let now = Moment::from_unix_seconds(0);
+    let Ok(record) = Record::decode(data) else { return };
+    assert!(data.len() <= hpips_ipns::RECORD_BYTES_MAX && record.bytes() == data);
+    assert!(!record.is_newer_than(&record));
+    let is_signed = record.verify(&name, now).is_ok();
+    assert_eq!(hpips_ipns::validate_dht(&hpips_ipns::dht_key(&name), data, now), is_signed);
+    // Nobody here has the key of these: what is accepted was signed by it.
+    assert!(!is_signed || ipns_contents().contains(record.content()), "{record:?}");
+}
+
+fn ipns_contents() -> Vec<hpips_ipns::Content> {
+    let content = |sequence, ttl_nanoseconds| hpips_ipns::Content {
+        value: "/ipfs/bafkqaddwgevxmmraojswg33smq".into(),
+        validity: hpips_ipns::Moment::from_unix_seconds(4_000_000_000),
+        sequence,
+        ttl_nanoseconds,
+    };
+    vec![content(0, 0), content(u64::MAX, 300_000_000_000)]
+}
+
+fn ipns_record_seeds() -> Vec<Vec<u8>> {
+    use hpips_ipns::{Form, Record};
+    let make =
+        |content: &_, form| Record::create(&[7; 32], content, form).expect("a short path").bytes().to_vec();
+    let contents = ipns_contents();
+    contents.iter().flat_map(|content| [make(content, Form::V1AndV2), make(content, Form::V2)]).collect()
+}
+
+fn ipns_name(data: &[u8]) {
+    use hpips_ipns::Name;
+    let by_text = std::str::from_utf8(data).ok().and_then(|text| text.parse::<Name>().ok());
+    for name in by_text.into_iter().chain(Name::from_bytes(data)) {
+        assert_eq!(Name::from_bytes(&name.to_bytes()), Ok(name));
+        assert_eq!(name.to_string().parse(), Ok(name));
+        assert_eq!(name.peer_id().parse(), Ok(name));
+        assert_eq!(hpips_ipns::name_of_dht_key(&hpips_ipns::dht_key(&name)), Some(name));
+    }
+}
+
+fn ipns_name_seeds() -> Vec<Vec<u8>> {
+    let name = hpips_ipns::Name::of_seed(&[7; 32]);
+    let rsa = "k2k4r8knusampjk8yubmggyiqp0bxcv36q8yrs3y6ighcxuh3tam0q44";
+    vec![name.to_bytes(), name.to_string().into_bytes(), name.peer_id().into_bytes(), rsa.into()]
 }
