@@ -78,7 +78,7 @@ impl fmt::Debug for Config {
 }
 
 /// Who takes part in a DHT.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reach {
     /// The members of one network, wherever they are; addresses of any kind.
     Network,
@@ -123,6 +123,8 @@ pub struct Limits {
     pub peers_low: usize,
     /// A peer is kept at least so long after it connected or was last used.
     pub grace: Duration,
+    /// How often surplus peers, lost relays and given up searches are looked for.
+    pub tick: Duration,
     /// Connections with one peer; two arise when both dial at once.
     pub connections_per_peer_max: u32,
     /// Handshakes under way, each direction.
@@ -150,6 +152,7 @@ impl Default for Limits {
             peers_high: 192,
             peers_low: 96,
             grace: Duration::from_secs(20),
+            tick: Duration::from_secs(5),
             connections_per_peer_max: 4,
             connections_pending_max: 128,
             idle: Duration::from_secs(3600),

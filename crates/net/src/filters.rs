@@ -56,9 +56,8 @@ pub(crate) fn ip_of(address: &Multiaddr) -> Option<IpAddr> {
 impl Filter {
     /// Whether an address lies in this network.
     pub fn matches(&self, address: &Multiaddr) -> bool {
-        ip_of(address).is_some_and(|ip| {
-            ip.is_ipv4() == self.network.is_ipv4() && mask(ip, self.bits) == self.network
-        })
+        ip_of(address)
+            .is_some_and(|ip| ip.is_ipv4() == self.network.is_ipv4() && mask(ip, self.bits) == self.network)
     }
 }
 
@@ -209,7 +208,9 @@ mod tests {
         let matches = |text: &str| filter.matches(&text.parse().unwrap());
         assert!(matches("/ip4/10.255.1.1/tcp/4001") && matches("/ip4/10.0.0.0/udp/1/quic-v1"));
         assert!(matches("/ip6/::ffff:10.1.1.1/tcp/1"), "a mapped address is the one it maps");
-        assert!(!matches("/ip4/11.0.0.0/tcp/4001") && !matches("/ip6/::1/tcp/1") && !matches("/dns4/a/tcp/1"));
+        assert!(
+            !matches("/ip4/11.0.0.0/tcp/4001") && !matches("/ip6/::1/tcp/1") && !matches("/dns4/a/tcp/1")
+        );
         let all: Filter = "/ip6/::/ipcidr/0".parse().unwrap();
         assert!(all.matches(&"/ip6/2001:db8::1/tcp/1".parse().unwrap()));
     }

@@ -15,7 +15,9 @@ pub struct PrivateKey(Zeroizing<[u8; 32]>);
 
 /// Not a key file.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("no key of a private network: expected the lines /key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits")]
+#[error(
+    "no key of a private network: expected the lines /key/swarm/psk/1.0.0/, /base16/ and 64 hexadecimal digits"
+)]
 pub struct PrivateKeyError;
 
 impl PrivateKey {
@@ -44,7 +46,8 @@ impl FromStr for PrivateKey {
         let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
         let head = (lines.next(), lines.next());
         let (Some("/key/swarm/psk/1.0.0/"), Some("/base16/")) = head else { return Err(PrivateKeyError) };
-        let digits = lines.next().filter(|digits| digits.len() == 64 && digits.is_ascii()).ok_or(PrivateKeyError)?;
+        let digits =
+            lines.next().filter(|digits| digits.len() == 64 && digits.is_ascii()).ok_or(PrivateKeyError)?;
         let mut bytes = Zeroizing::new([0; 32]);
         for (byte, pair) in bytes.iter_mut().zip(digits.as_bytes().chunks_exact(2)) {
             let digit = |c: u8| char::from(c).to_digit(16).ok_or(PrivateKeyError);

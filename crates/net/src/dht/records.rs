@@ -35,13 +35,7 @@ pub(crate) struct Records {
 
 impl Records {
     pub(crate) fn new(local: PeerId) -> Self {
-        Self {
-            local,
-            values: HashMap::new(),
-            providers: HashMap::new(),
-            order: BTreeMap::new(),
-            next: 0,
-        }
+        Self { local, values: HashMap::new(), providers: HashMap::new(), order: BTreeMap::new(), next: 0 }
     }
 
     /// Addresses that a provider gave with its record.
