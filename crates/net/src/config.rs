@@ -24,6 +24,8 @@ pub struct Config {
     pub mdns: bool,
     /// DHTs to take part in, one of each [`Reach`] at most.
     pub dhts: Vec<Dht>,
+    /// Whether blocks that are provided are told to a [`Reach::Public`] DHT too.
+    pub announces_public: bool,
     /// Addresses told to others besides those found out: of a forwarded port, for example.
     pub announce: Vec<Multiaddr>,
     /// Relays to be reachable through, each ending in `/p2p/NAME`.
@@ -48,6 +50,7 @@ impl Config {
             agent: concat!("hpips/", env!("CARGO_PKG_VERSION")).into(),
             mdns: false,
             dhts: Vec::new(),
+            announces_public: false,
             announce: Vec::new(),
             relays: Vec::new(),
             upnp: false,
@@ -67,6 +70,7 @@ impl fmt::Debug for Config {
             .field("agent", &self.agent)
             .field("mdns", &self.mdns)
             .field("dhts", &self.dhts)
+            .field("announces_public", &self.announces_public)
             .field("announce", &self.announce)
             .field("relays", &self.relays)
             .field("upnp", &self.upnp)

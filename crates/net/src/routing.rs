@@ -34,6 +34,9 @@ pub enum RoutingError {
     /// Nobody knows it.
     #[error("not found in the DHT")]
     NotFound,
+    /// The record is not valid, or a newer one is known.
+    #[error("the record is not valid under its key, or a newer one is known")]
+    Refused,
     /// This node shuts down.
     #[error("the network is shut down")]
     Closed,
@@ -102,7 +105,7 @@ impl Routing {
     /// Publishes a signed value under its key: of IPNS records, others are refused by everyone.
     ///
     /// # Errors
-    /// [`RoutingError::NoPeers`] when nobody took it.
+    /// [`RoutingError::NoPeers`] when nobody took it, [`RoutingError::Refused`] when nobody should.
     pub async fn put(&self, key: Vec<u8>, value: Vec<u8>) -> Result<(), RoutingError> {
         self.ask(|reply| Ask::Put(key, value, reply)).await
     }

@@ -2,6 +2,7 @@
 //! its events, so nobody can stall it.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -70,6 +71,13 @@ fn probe(address: &Multiaddr) -> std::io::Result<()> {
     }
 }
 
+/// Whether an address cannot be listened on because the machine has no IPv6.
+fn is_missing_family(address: &Multiaddr, error: &std::io::Error) -> bool {
+    let is_v6 = matches!(address.iter().next(), Some(Protocol::Ip6(_)));
+    // `EAFNOSUPPORT` has no kind of its own.
+    is_v6 && (error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97))
+}
+
 /// State of the task.
 pub(crate) struct Actor {
     swarm: Swarm<Behaviour>,
@@ -83,6 +91,7 @@ pub(crate) struct Actor {
     topics: HashMap<gossipsub::TopicHash, Vec<mpsc::Sender<(AccountId, Bytes)>>>,
     connections: Connections,
     lookups: Lookups,
+    announces_public: bool,
     /// Relays of the configuration, and those found; with the listener while one stands.
     relays: HashMap<PeerId, (Multiaddr, Option<ListenerId>)>,
     relays_kept: HashSet<PeerId>,
@@ -114,8 +123,16 @@ impl Actor {
             config.private_key.is_none() || !address.iter().any(|part| matches!(part, Protocol::QuicV1))
         };
         for address in config.listen.iter().filter(has_place_for_key) {
-            probe(address)
-                .map_err(|source| StartError::Listen { address: address.clone(), source: source.into() })?;
+            match probe(address) {
+                Ok(()) => {}
+                Err(error) if is_missing_family(address, &error) => {
+                    tracing::info!(%address, "not listened on: this machine has no IPv6");
+                    continue;
+                }
+                Err(source) => {
+                    return Err(StartError::Listen { address: address.clone(), source: source.into() });
+                }
+            }
             let listener = swarm
                 .listen_on(address.clone())
                 .map_err(|source| StartError::Listen { address: address.clone(), source: source.into() })?;
@@ -145,6 +162,7 @@ impl Actor {
             topics: HashMap::new(),
             connections: Connections::new(limits.peers_high, limits.peers_low, limits.grace),
             lookups: Lookups::default(),
+            announces_public: config.announces_public,
             relays_kept: relays.keys().copied().collect(),
             relays,
             public_connections: 0,
@@ -230,7 +248,7 @@ impl Actor {
             }
             Command::Route(ask) => {
                 let behaviour = self.swarm.behaviour_mut();
-                self.lookups.ask(ask, behaviour.dhts());
+                self.lookups.ask(ask, self.announces_public, behaviour.dhts());
             }
             Command::LetGo(peer) => self.book.let_go(peer),
             Command::Disconnect(peer) => {

@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use hpips_ipns::{Moment, better_dht, validate_dht};
 use hpips_types::Cid;
 use libp2p::core::Endpoint;
+use libp2p::kad::store::RecordStore;
 use libp2p::kad::{self, QueryId, RecordKey};
 use libp2p::swarm::{ConnectionId, NetworkBehaviour};
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
@@ -113,18 +114,33 @@ fn now() -> Moment {
 }
 
 impl Lookups {
-    /// Asks all of these DHTs.
-    pub(crate) fn ask<'a>(&mut self, ask: Ask, dhts: impl Iterator<Item = (Reach, &'a mut Behaviour)>) {
+    /// Asks all of these DHTs. Which blocks are here is told to the public one only with `announces_public`.
+    pub(crate) fn ask<'a>(
+        &mut self,
+        ask: Ask,
+        announces_public: bool,
+        dhts: impl Iterator<Item = (Reach, &'a mut Behaviour)>,
+    ) {
         let number = self.next;
         self.next += 1;
-        let is_full = self.lookups.len() >= LOOKUPS_MAX;
+        let is_told = |reach: &Reach| announces_public || *reach != Reach::Public;
+        let is_asked = |reach: &Reach| !matches!(ask, Ask::Provide(..)) || is_told(reach);
+        let mut dhts: Vec<_> = dhts.filter(|(reach, _)| is_asked(reach)).collect();
+        let mut failed = RoutingError::Off;
+        if self.lookups.len() >= LOOKUPS_MAX {
+            failed = RoutingError::Busy;
+            dhts.clear();
+        } else if let Ask::Put(key, value, _) = &ask
+            && dhts.iter_mut().any(|(_, dht)| !is_acceptable(dht, key, value))
+        {
+            failed = RoutingError::Refused;
+            dhts.clear();
+        }
         let mut open = 0;
-        if !is_full {
-            for (reach, dht) in dhts {
-                if let Some(query) = start(&ask, dht) {
-                    self.queries.insert((reach, query), number);
-                    open += 1;
-                }
+        for (reach, dht) in dhts {
+            if let Some(query) = start(&ask, dht) {
+                self.queries.insert((reach, query), number);
+                open += 1;
             }
         }
         let lookup = match ask {
@@ -136,7 +152,7 @@ impl Lookups {
         if open > 0 {
             self.lookups.insert(number, (open, lookup));
         } else {
-            lookup.end(if is_full { RoutingError::Busy } else { RoutingError::Off });
+            lookup.end(failed);
         }
     }
 
@@ -305,9 +321,14 @@ fn addresses(dht: &mut Behaviour, reach: Reach, key: &RecordKey, provider: PeerI
     all
 }
 
+/// Whether a value is valid under its key and not older than the one that is kept here.
+fn is_acceptable(dht: &mut Behaviour, key: &[u8], value: &[u8]) -> bool {
+    let old = dht.store_mut().get(&RecordKey::new(&key)).map(|old| old.value.clone());
+    validate_dht(key, value, now()) && old.is_none_or(|old| old == value || better_dht(key, &old, value))
+}
+
 /// Keeps what others ask to be kept, if it is in order.
 fn store(dht: &mut Behaviour, request: kad::InboundRequest) {
-    use libp2p::kad::store::RecordStore;
     match request {
         kad::InboundRequest::AddProvider { record: Some(record) } => {
             if let Err(error) = dht.store_mut().add_provider(record) {
@@ -315,10 +336,7 @@ fn store(dht: &mut Behaviour, request: kad::InboundRequest) {
             }
         }
         kad::InboundRequest::PutRecord { source, record: Some(record), .. } => {
-            let key = record.key.as_ref();
-            let old = dht.store_mut().get(&record.key).map(|old| old.value.clone());
-            let is_better = old.is_none_or(|old| better_dht(key, &old, &record.value));
-            if !validate_dht(key, &record.value, now()) || !is_better {
+            if !is_acceptable(dht, record.key.as_ref(), &record.value) {
                 tracing::debug!(peer = %source, bytes = record.value.len(), "record not kept: not valid, or older");
             } else if let Err(error) = dht.store_mut().put(record) {
                 tracing::debug!(%error, "record not kept");

@@ -99,8 +99,13 @@ impl RecordStore for Records {
         }
         record.addresses.truncate(ADDRESSES_MAX);
         let key = record.key.clone();
-        let (number, mut records) = self.providers.remove(&key).unwrap_or((self.next, Vec::new()));
-        self.order.remove(&number);
+        let mut records = match self.providers.remove(&key) {
+            Some((number, records)) => {
+                self.order.remove(&number);
+                records
+            }
+            None => Vec::new(),
+        };
         records.retain(|known| known.provider != record.provider);
         if records.len() >= PROVIDERS_MAX {
             let oldest = usize::from(records[0].provider == self.local);

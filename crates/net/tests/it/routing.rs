@@ -99,7 +99,7 @@ async fn names_are_published_and_forged_ones_are_not_kept() {
     within(async { while !get().await.contains(&record(&seed, 5)) {} }).await;
     // An older one, one signed by somebody else, and no record at all: what is kept stays.
     for bad in [record(&seed, 4), record(&[8; 32], 6), vec![0; 100]] {
-        let _ = within(a.routing().put(key.clone(), bad)).await;
+        assert_eq!(within(a.routing().put(key.clone(), bad)).await, Err(RoutingError::Refused));
     }
     assert!(get().await.iter().all(|value| *value == record(&seed, 5)));
     let outside = node(33, Memory::default()).await;
