@@ -8,6 +8,7 @@ mod gateway;
 mod host;
 mod keys;
 mod offline;
+mod providing;
 mod repo;
 mod settings;
 mod verifier;

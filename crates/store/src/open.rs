@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::config::Config;
 use crate::error::{IndexError, OpenError};
@@ -56,6 +56,7 @@ pub(crate) fn open(
         collecting: Mutex::new(()),
         leases: Mutex::new(Leases::default()),
         journal: Mutex::new(journal),
+        on_pin: OnceLock::new(),
         _lock: lock,
     })
 }

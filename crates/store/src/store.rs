@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use hpips_types::Cid;
 
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) collecting: Mutex<()>,
     pub(crate) leases: Mutex<Leases>,
     pub(crate) journal: Mutex<Journal>,
+    /// Told of every root that is pinned.
+    pub(crate) on_pin: OnceLock<Box<dyn Fn(Cid) + Send + Sync>>,
     /// Last, so that the lock is released after everything is closed.
     pub(crate) _lock: Option<Lock>,
 }
