@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use hpips_bitswap::BlockSource;
 use rayon::prelude::*;
+
+/// How often whoever waits for others asks whether a block is still wanted: so long a thread stays busy for a reader
+/// who has left. Asking costs next to nothing.
+pub(crate) const LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Why a block could not be had.
 #[derive(Debug, thiserror::Error)]
