@@ -338,8 +338,8 @@ fn first_row(
     Ok(row.map(|((_, kind, container), row)| (kind, container, row)))
 }
 
-/// Records with their multihashes in the order of the tree, where neighbours meet the same pages; of equal ones the first
-/// stays the first.
+/// Records with their multihashes in the order of the tree, where neighbours meet the same pages. Equal ones stay in the
+/// order they came in: the last one, which counts, is met last.
 fn in_order(records: &[Found]) -> Vec<(Vec<u8>, &Found)> {
     let mut rows: Vec<_> = records.iter().map(|found| (found.cid.hash().to_bytes(), found)).collect();
     rows.sort_by(|(one, _), (two, _)| one.cmp(two));
