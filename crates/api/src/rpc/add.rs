@@ -93,11 +93,8 @@ fn unix_mode(text: &str) -> Option<u32> {
 /// Seconds since 1970, and nanoseconds.
 fn parse_mtime(seconds: &str, nanoseconds: Option<&str>) -> Result<Mtime, RpcError> {
     let wrong = || RpcError::client(format!("{seconds:?} is no time in seconds"));
-    let nanoseconds: u32 = nanoseconds.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
-    if nanoseconds > 999_999_999 {
-        return Err(wrong());
-    }
-    Ok(Mtime { seconds: seconds.parse().map_err(|_| wrong())?, nanoseconds })
+    let nanoseconds = nanoseconds.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
+    Mtime::new(seconds.parse().map_err(|_| wrong())?, nanoseconds).ok_or_else(wrong)
 }
 
 /// Options of Kubo's `add` that change what is stored and that are refused here, with the reason.
