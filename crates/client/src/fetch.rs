@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tracing::debug;
 
-use crate::blocks::{BlockGetter, GetBlockError};
+use crate::blocks::{BlockGetter, GetBlockError, LOOK_UP};
 use crate::cache::Cache;
 use crate::object::{ObjectPart, collect};
 
@@ -34,8 +34,6 @@ const REBUILDS: usize = 2;
 const PROVIDERS_MAX: usize = 10;
 /// Wait before peers are asked again that did not have a block.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How often a reader that waits looks whether anybody still waits for it.
-const LOOK_UP: Duration = Duration::from_millis(250);
 /// Fetched blocks are stored in batches of so many bytes: each costs a sync.
 const BATCH_BYTES: usize = 16 << 20;
 

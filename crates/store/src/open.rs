@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::config::Config;
 use crate::error::{IndexError, OpenError};
-use crate::index::{Durable, Index, PackState, Tx};
+use crate::index::{Durable, Index, PackState};
 use crate::journal::Journal;
 use crate::layer::Layer;
 use crate::lease::Leases;
@@ -16,6 +16,7 @@ use crate::lock::Lock;
 use crate::pack::{self, Found, HEADER_BYTES, Next, Search, Tail};
 use crate::store::{Active, Inner, OpenFiles, Writer};
 use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN, row_key};
+use crate::transaction::Tx;
 use crate::version;
 
 /// Records that are put into the index in one transaction while packs are scanned: the more, the more of them meet the

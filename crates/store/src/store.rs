@@ -154,21 +154,21 @@ impl Store {
     /// index.
     pub fn open(dir: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
-        let io = |source| OpenError::Io { path: dir.to_owned(), source };
-        let opened = Disk.create_dir(dir).map_err(io).and_then(|()| {
-            let lock = Lock::take(dir)?;
-            Self::open_on(Arc::new(Disk), dir, config, Some(lock))
-        });
-        opened.map_err(forbidden)
+        Self::open_on(Arc::new(Disk), dir, config, || {
+            Disk.create_dir(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+            Lock::take(dir).map(Some)
+        })
     }
 
+    /// Opens the store on a layer after `lock` has made sure that nobody else has it.
     pub(crate) fn open_on(
         layer: Arc<dyn Layer>,
         dir: &Path,
         config: Config,
-        lock: Option<Lock>,
+        lock: impl FnOnce() -> Result<Option<Lock>, OpenError>,
     ) -> Result<Self, OpenError> {
-        Ok(Self { inner: Arc::new(open::open(layer, dir, config, lock).map_err(forbidden)?) })
+        let opened = lock().and_then(|lock| open::open(layer, dir, config, lock));
+        Ok(Self { inner: Arc::new(opened.map_err(forbidden)?) })
     }
 
     /// Folder of the store.

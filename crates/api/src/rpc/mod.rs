@@ -38,6 +38,7 @@ mod refs;
 mod repo;
 mod resolve;
 mod state;
+mod storing;
 
 #[cfg(test)]
 mod tests;
