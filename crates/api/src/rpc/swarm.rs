@@ -364,7 +364,9 @@ pub(super) async fn filters_add(
             Ok(())
         })?;
         if let Ok(online) = state.online() {
-            wanted.iter().for_each(|filter| drop(online.net.filters().add(*filter)));
+            for filter in wanted {
+                online.net.filters().add(filter);
+            }
         }
         Ok(Strings { strings })
     })

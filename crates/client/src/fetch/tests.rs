@@ -196,7 +196,7 @@ async fn a_provider_nobody_is_connected_with_is_found_in_the_dht() {
     let target = folder.path().join("got");
     let read = {
         let (blocks, target) = (blocks.clone(), target.clone());
-        tokio::task::spawn_blocking(move || export(&blocks, root, &target, &Reporter::none()))
+        tokio::task::spawn_blocking(move || export(root, &blocks, &target, &mut |_| {}))
     };
     read.await.unwrap().unwrap();
     assert!(std::fs::read(&target).unwrap() == noise(3_000_000));
