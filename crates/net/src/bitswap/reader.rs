@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
 use hpips_bitswap::{MESSAGE_BYTES_MAX, Message, MessageError, Payload, cid_of_payload};
 use hpips_types::Cid;
 use libp2p::PeerId;
@@ -39,12 +40,15 @@ enum ReadError {
 
 pub(super) async fn read_all(
     shared: Shared,
-    mut incoming: mpsc::Receiver<(PeerId, Stream)>,
+    incoming: Vec<mpsc::Receiver<(PeerId, Stream)>>,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
 ) {
     let mut readers: BTreeMap<PeerId, PeerReaders> = BTreeMap::new();
-    while let Some((peer, stream)) = incoming.recv().await {
+    // Whatever version a stream has, its messages are read the same way.
+    let each = incoming.into_iter().map(|mut inbox| stream::poll_fn(move |cx| inbox.poll_recv(cx)));
+    let mut incoming = stream::select_all(each);
+    while let Some((peer, stream)) = incoming.next().await {
         for peer in readers.values_mut() {
             peer.streams.retain(|reader| !reader.stop.is_cancelled());
         }
