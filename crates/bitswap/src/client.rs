@@ -62,6 +62,9 @@ const DONE_MAX: usize = 8192;
 /// message a block and peer costs more than a small block itself. An eighth of the window keeps seven eighths on their
 /// way, far above what any link holds.
 const REFILL: u64 = 8;
+/// Others asked whether they have a block while one that delivered before is asked for it. Each costs a line, an answer
+/// and a cancel: with all candidates asked beside, ten sources were slower than one.
+const PROBES_BESIDE: usize = 2;
 /// Block size expected before the first has come.
 const EXPECTED_BYTES: u64 = 256 * 1024;
 
@@ -679,10 +682,12 @@ impl<P: Copy + Ord> Client<P> {
         };
         let only = candidates.len() == 1;
         let direct = fresh.iter().copied().filter(|peer| ready(peer) && (only || (first && hot(peer))));
+        let mut most = self.limits.probes_max;
         if let Some(peer) = self.idlest(direct) {
             self.ask_for_block(cid, peer, now);
+            most = most.min(1 + PROBES_BESIDE);
         }
-        self.probe(cid, &fresh, now);
+        self.probe(cid, &fresh, most, now);
         if self.is_pending(&cid) {
             return;
         }
@@ -697,7 +702,7 @@ impl<P: Copy + Ord> Client<P> {
         for peer in &again {
             self.unask(cid, *peer);
         }
-        self.probe(cid, &again, now);
+        self.probe(cid, &again, self.limits.probes_max, now);
         if self.is_pending(&cid) {
             return;
         }
@@ -713,12 +718,11 @@ impl<P: Copy + Ord> Client<P> {
         }
     }
 
-    /// Asks peers whether they have a block, as many at once as the limit allows, connected ones first; others
+    /// Asks peers whether they have a block, with at most so many answers to come at once, connected ones first; others
     /// are dialed.
-    fn probe(&mut self, cid: Cid, peers: &[P], now: Time) {
+    fn probe(&mut self, cid: Cid, peers: &[P], most: usize, now: Time) {
         let Some(want) = self.wants.get(&cid) else { return };
-        let mut room =
-            self.limits.probes_max.saturating_sub(want.asks.values().filter(|a| a.is_pending()).count());
+        let mut room = most.saturating_sub(want.asks.values().filter(|a| a.is_pending()).count());
         let (connected, others): (Vec<P>, Vec<P>) = peers
             .iter()
             .copied()

@@ -233,7 +233,7 @@ impl<P: Copy + Ord> Server<P> {
     }
 
     /// Who is to get what next; `None` when there is nothing to say and enough is being loaded or on its way.
-    pub fn next(&mut self) -> Option<(P, Answer)> {
+    pub fn next_answer(&mut self) -> Option<(P, Answer)> {
         if let Some((peer, blocks, bytes)) = self.next_blocks() {
             let partner = self.peers.get_mut(&peer)?;
             self.telling.remove(&peer);
@@ -306,7 +306,7 @@ impl<P: Copy + Ord> Server<P> {
         }
     }
 
-    /// Puts a peer where [`Server::next`] finds it.
+    /// Puts a peer where [`Server::next_answer`] finds it.
     fn schedule(&mut self, peer: P) {
         let Some(partner) = self.peers.get_mut(&peer) else { return };
         if !partner.presences.is_empty() {
@@ -331,7 +331,7 @@ impl<P: Copy + Ord> Server<P> {
 
     /// Wants of all peers that are remembered because their blocks are not here.
     pub fn waiting(&self) -> usize {
-        self.waiting.values().map(BTreeSet::len).sum()
+        self.peers.values().map(|partner| partner.waiting.len()).sum()
     }
 
     /// What a peer wants and has not got, in the order of CIDs.

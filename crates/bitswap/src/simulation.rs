@@ -305,7 +305,7 @@ impl World {
 
     fn answer(&mut self, name: Name) {
         let is_old = self.peer(name).manner == Manner::Old;
-        while let Some((to, answer)) = self.peer(name).server.next() {
+        while let Some((to, answer)) = self.peer(name).server.next_answer() {
             let peer = self.peer(name);
             if !answer.blocks.is_empty() {
                 peer.server.loaded();
@@ -405,7 +405,7 @@ fn seeds() -> VecDeque<u64> {
     let number = |name: &str| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("HPIPS_SEED") {
         Some(seed) => VecDeque::from([seed]),
-        None => (1..=number("HPIPS_RUNS").unwrap_or(40)).collect(),
+        None => (1..=number("HPIPS_RUNS").unwrap_or(12)).collect(),
     }
 }
 

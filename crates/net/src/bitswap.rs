@@ -5,6 +5,7 @@
 //! the machines allow each peer.
 
 mod actor;
+mod budget;
 mod reader;
 mod session;
 #[cfg(test)]
@@ -108,6 +109,8 @@ struct Received {
     blocks: Vec<(Option<Cid>, Bytes)>,
     presences: Vec<(Cid, Presence)>,
     dropped: usize,
+    /// What useless messages of this peer are charged to.
+    budget: Arc<budget::Budget>,
 }
 
 #[derive(Debug)]

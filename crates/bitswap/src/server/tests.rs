@@ -15,7 +15,7 @@ fn all_found(server: &mut Server<u8>, lookups: Vec<Cid>, size: u32) {
 
 /// What is to be sent to the only peer; loading takes no time.
 fn next(server: &mut Server<u8>) -> Option<Answer> {
-    let (peer, answer) = server.next()?;
+    let (peer, answer) = server.next_answer()?;
     assert_eq!(peer, 1);
     if !answer.blocks.is_empty() {
         server.loaded();
@@ -132,7 +132,7 @@ fn peers_take_turns_by_bytes() {
     }
     let mut bytes = BTreeMap::<u8, u64>::new();
     for _ in 0..300 {
-        let (peer, answer) = server.next().unwrap();
+        let (peer, answer) = server.next_answer().unwrap();
         server.loaded();
         server.sent(peer, answer.bytes);
         *bytes.entry(peer).or_default() += answer.bytes;
@@ -150,12 +150,12 @@ fn loads_are_bounded_over_all_peers() {
         server.looked_up(peer, lookups.into_iter().map(|cid| (cid, Some(200 << 10))).collect());
     }
     let mut served = BTreeSet::new();
-    while let Some((peer, _)) = server.next() {
+    while let Some((peer, _)) = server.next_answer() {
         served.insert(peer);
     }
     assert_eq!(served.len(), limits.loads_max, "each a different peer");
     server.loaded();
-    assert!(server.next().is_some_and(|(peer, _)| served.insert(peer)));
+    assert!(server.next_answer().is_some_and(|(peer, _)| served.insert(peer)));
 }
 
 #[test]
@@ -191,7 +191,7 @@ fn remembered_wants_make_room_for_new_ones() {
     let mut absent = |range: core::ops::Range<u32>| {
         let lookups = server.receive(1, false, range.map(want).collect());
         server.looked_up(1, lookups.into_iter().map(|cid| (cid, None)).collect());
-        server.next();
+        server.next_answer();
         server.waiting()
     };
     for round in 0..10 {

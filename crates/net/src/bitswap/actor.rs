@@ -14,6 +14,7 @@ use libp2p::PeerId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::budget::{Budget, MISS, UNWANTED};
 use super::session::{Ask, FetchError, Flow, Identity, Item};
 use super::writer::{Outgoing, write_peer};
 use super::{BitswapHandle, Counters, Event, Loaded, Received, count};
@@ -54,6 +55,8 @@ pub(super) struct Actor {
     outs: BTreeMap<PeerId, Out>,
     connected: BTreeSet<PeerId>,
     dialing: BTreeSet<PeerId>,
+    /// Where peers pay for wants that name nothing here.
+    budgets: BTreeMap<PeerId, Arc<Budget>>,
     sessions: BTreeMap<u64, (SessionId, Weak<Identity>)>,
     readers: BTreeMap<RequestId, Reader>,
     lookups: Arc<Semaphore>,
@@ -79,6 +82,7 @@ impl Actor {
             outs: BTreeMap::new(),
             connected: BTreeSet::new(),
             dialing: BTreeSet::new(),
+            budgets: BTreeMap::new(),
             sessions: BTreeMap::new(),
             readers: BTreeMap::new(),
             lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
@@ -139,6 +143,7 @@ impl Actor {
 
     fn disconnect(&mut self, peer: PeerId) {
         self.connected.remove(&peer);
+        self.budgets.remove(&peer);
         // The writer ends with its channel.
         self.outs.remove(&peer);
         self.server.disconnected(peer);
@@ -169,6 +174,9 @@ impl Actor {
             }
             Event::Speaks(peer, protocol) => self.client.speaks(peer, protocol, now),
             Event::LookedUp(peer, found) => {
+                if let Some(budget) = self.budgets.get(&peer) {
+                    budget.charge(MISS * found.iter().filter(|(_, size)| size.is_none()).count() as u64);
+                }
                 let repeat = self.server.looked_up(peer, found);
                 self.look_up(peer, repeat);
                 self.answer();
@@ -237,6 +245,7 @@ impl Actor {
                 _ => {
                     tracing::debug!(%peer, bytes, "block nobody asked for dropped");
                     count(&counters.blocks_unwanted, 1);
+                    received.budget.charge(UNWANTED);
                     self.client.lied(peer, now);
                 }
             }
@@ -248,6 +257,9 @@ impl Actor {
             self.client.presence(peer, cid, presence, now);
         }
         if received.full || !received.wants.is_empty() {
+            if self.connected.contains(&peer) {
+                self.budgets.insert(peer, received.budget);
+            }
             self.on_wants(peer, received.full, received.wants);
         }
     }
@@ -300,7 +312,7 @@ impl Actor {
 
     /// Prepares what may be sent now, to whose turn it is.
     fn answer(&mut self) {
-        while let Some((peer, answer)) = self.server.next() {
+        while let Some((peer, answer)) = self.server.next_answer() {
             if answer.blocks.is_empty() {
                 let message = Message {
                     presences: answer.presences,

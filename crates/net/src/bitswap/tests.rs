@@ -18,19 +18,19 @@ use crate::wire::Stream;
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Blocks that can be added to.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Shelf {
-    blocks: Mutex<BTreeMap<Cid, Bytes>>,
-    read: AtomicU64,
+    blocks: Arc<Mutex<BTreeMap<Cid, Bytes>>>,
+    read: Arc<AtomicU64>,
 }
 
 impl Shelf {
-    fn of(blocks: &[(Cid, Bytes)]) -> Arc<Self> {
-        Arc::new(Self { blocks: Mutex::new(blocks.iter().cloned().collect()), read: AtomicU64::new(0) })
+    fn of(blocks: &[(Cid, Bytes)]) -> Self {
+        Self { blocks: Arc::new(Mutex::new(blocks.iter().cloned().collect())), read: Arc::default() }
     }
 }
 
-impl BlockSource for Arc<Shelf> {
+impl BlockSource for Shelf {
     fn size(&self, cid: &Cid) -> Result<Option<u32>, SourceError> {
         Ok(self.blocks.lock().unwrap().get(cid).map(|block| u32::try_from(block.len()).unwrap()))
     }
@@ -45,7 +45,7 @@ async fn within<T>(future: impl Future<Output = T>) -> T {
     tokio::time::timeout(PATIENCE, future).await.expect("takes too long")
 }
 
-async fn node(seed: u8, shelf: Arc<Shelf>) -> Net {
+async fn node(seed: u8, shelf: Shelf) -> Net {
     Net::start(Config::loopback([seed; 32]), Arc::new(shelf)).await.unwrap()
 }
 
