@@ -35,7 +35,7 @@ docs:
 deny:
     cargo deny --all-features check licenses bans sources
 
-# The figures of a room beside their limits: just bench content, just bench proofs.
+# The figures of a room beside their limits: just bench content, just bench net, just bench proofs.
 bench *ARGS:
     cargo test --locked -p hpips-tests --test bench -- {{ARGS}}
 

@@ -22,7 +22,7 @@ use hpips_types::content::{RAW, cid_v1};
 use sha2::{Digest, Sha256};
 
 use crate::binary::{hpips, ok};
-use crate::table::{Table, timed};
+use crate::table::{Table, a_second, bytes_of, fill, timed};
 
 /// Bytes read, hashed or written at once, as the default profile cuts.
 const PART_BYTES: usize = 1 << 20;
@@ -60,14 +60,6 @@ impl Sizes {
         }
         Ok(sizes)
     }
-}
-
-/// Reads `4GiB`, `256MiB` and plain numbers.
-fn bytes_of(text: &str) -> Option<u64> {
-    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
-    let found = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
-    let (number, shift) = found.unwrap_or((text, 0));
-    number.parse::<u64>().ok()?.checked_mul(1 << shift)
 }
 
 /// Measures and tabulates.
@@ -111,21 +103,6 @@ fn on_all_cores(count: usize, work: impl Fn(usize) + Sync) {
             });
         }
     });
-}
-
-fn a_second(bytes: u64, took: Duration) -> f64 {
-    bytes as f64 / took.as_secs_f64()
-}
-
-/// Bytes that no two parts share and nothing compresses.
-fn fill(part: &mut [u8], number: u64) {
-    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-    for word in part.chunks_mut(8) {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
-    }
 }
 
 fn store(folder: &Path, name: &str) -> Store {

@@ -5,6 +5,7 @@
 #[path = "../it/binary.rs"]
 mod binary;
 mod content;
+mod net;
 mod proofs;
 mod table;
 
@@ -13,6 +14,7 @@ use std::process::ExitCode;
 /// The rooms that have a table: name, what it measures, the function that measures.
 const ROOMS: &[(&str, &str, fn(&[String]) -> table::Table)] = &[
     ("content", "add, get, cat, CAR and garbage collection", content::run),
+    ("net", "bitswap between nodes, with Kubo, far away and beside floods", net::run),
     ("proofs", "hashing, sealing, commitments and proofs", proofs::run),
 ];
 

@@ -65,6 +65,30 @@ pub(crate) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     (value, start.elapsed())
 }
 
+/// Reads `4GiB`, `256MiB` and plain numbers.
+pub(crate) fn bytes_of(text: &str) -> Option<u64> {
+    let units = [("GiB", 30), ("MiB", 20), ("KiB", 10)];
+    let found = units.iter().find_map(|(unit, shift)| Some((text.strip_suffix(unit)?, *shift)));
+    let (number, shift) = found.unwrap_or((text, 0));
+    number.parse::<u64>().ok()?.checked_mul(1 << shift)
+}
+
+/// Bytes a second.
+pub(crate) fn a_second(bytes: u64, took: Duration) -> f64 {
+    bytes as f64 / took.as_secs_f64()
+}
+
+/// Bytes that no two parts share and nothing compresses.
+pub(crate) fn fill(part: &mut [u8], number: u64) {
+    let mut state = number.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    for word in part.chunks_mut(8) {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        word.copy_from_slice(&state.to_le_bytes()[..word.len()]);
+    }
+}
+
 /// Prints a table as Markdown, ready for `docs/bench`.
 pub(crate) fn print(table: &Table) {
     let mut text = String::new();

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use hpips_types::Cid;
 
 use crate::message::{Entry, Presence, WantType};
+use crate::protocol::Protocol;
 
 /// Time since any fixed moment, as the caller's clock tells it.
 type Time = Duration;
@@ -57,6 +58,13 @@ const CHANCES: u8 = 3;
 const LIES_MAX: u8 = 3;
 /// CIDs remembered as just received or given up, so that late copies are not taken for lies.
 const DONE_MAX: usize = 8192;
+/// A request whose window is full asks on when this part of it has become free, so that wants travel together: one
+/// message a block and peer costs more than a small block itself. An eighth of the window keeps seven eighths on their
+/// way, far above what any link holds.
+const REFILL: u64 = 8;
+/// Others asked whether they have a block while one that delivered before is asked for it. Each costs a line, an answer
+/// and a cancel: with all candidates asked beside, ten sources were slower than one.
+const PROBES_BESIDE: usize = 2;
 /// Block size expected before the first has come.
 const EXPECTED_BYTES: u64 = 256 * 1024;
 
@@ -123,7 +131,9 @@ enum Ask {
     Asked { since: Time },
     /// Gave no answer in time, but may be asked again.
     Silent,
-    /// Does not have it, lied or cannot be reached.
+    /// Says it does not have it. It may remember the want and send the block when it has come.
+    Lacks,
+    /// Lied, was silent too often, cannot be reached, or has no way to send it.
     Refused,
 }
 
@@ -152,6 +162,8 @@ struct Request<P> {
     unread_blocks: usize,
     unread_bytes: u64,
     expected: u64,
+    /// The window was full and has not become free enough to ask on, see [`REFILL`].
+    is_full: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -163,6 +175,8 @@ struct Peer {
     /// Blocks asked of it now.
     asked: usize,
     lies: u8,
+    /// The version it speaks; the newest until the first stream says otherwise.
+    protocol: Option<Protocol>,
 }
 
 /// The asking side. `P` tells peers apart.
@@ -173,6 +187,8 @@ pub struct Client<P> {
     requests: BTreeMap<RequestId, Request<P>>,
     wants: BTreeMap<Cid, Want<P>>,
     peers: BTreeMap<P, Peer>,
+    /// Wants in whose `asks` a peer stands, so that what happens to one peer costs nothing where it was not asked.
+    involved: BTreeMap<P, BTreeSet<Cid>>,
     done: (VecDeque<Cid>, BTreeSet<Cid>),
     outgoing: BTreeMap<P, BTreeMap<Cid, Entry>>,
     effects: Vec<Effect<P>>,
@@ -188,6 +204,7 @@ impl<P: Copy + Ord> Client<P> {
             requests: BTreeMap::new(),
             wants: BTreeMap::new(),
             peers: BTreeMap::new(),
+            involved: BTreeMap::new(),
             done: (VecDeque::new(), BTreeSet::new()),
             outgoing: BTreeMap::new(),
             effects: Vec::new(),
@@ -255,6 +272,7 @@ impl<P: Copy + Ord> Client<P> {
             unread_blocks: 0,
             unread_bytes: 0,
             expected: EXPECTED_BYTES,
+            is_full: false,
         };
         self.requests.insert(id, request);
         self.settle(now);
@@ -291,10 +309,8 @@ impl<P: Copy + Ord> Client<P> {
             *state = Peer { connected: true, heard: now, ..Peer::default() };
         }
         for cid in self.wanted() {
-            if let Some(want) = self.wants.get_mut(&cid)
-                && want.asks.get(&peer) == Some(&Ask::Dialing)
-            {
-                want.asks.remove(&peer);
+            if self.wants.get(&cid).and_then(|want| want.asks.get(&peer)) == Some(&Ask::Dialing) {
+                self.unask(cid, peer);
             }
             self.advance(cid, now);
         }
@@ -305,7 +321,7 @@ impl<P: Copy + Ord> Client<P> {
     pub fn disconnected(&mut self, peer: P, now: Time) {
         self.outgoing.remove(&peer);
         self.peers.remove(&peer);
-        for cid in self.wanted() {
+        for cid in self.involving(peer) {
             let Some(want) = self.wants.get_mut(&cid) else { continue };
             match want.asks.get(&peer) {
                 Some(Ask::Probed { .. } | Ask::Asked { .. } | Ask::Holds) => want.silent(peer),
@@ -323,7 +339,7 @@ impl<P: Copy + Ord> Client<P> {
             return;
         }
         state.failed = Some(now);
-        for cid in self.wanted() {
+        for cid in self.involving(peer) {
             if let Some(want) = self.wants.get_mut(&cid)
                 && want.asks.get(&peer) == Some(&Ask::Dialing)
             {
@@ -332,6 +348,40 @@ impl<P: Copy + Ord> Client<P> {
             }
         }
         self.settle(now);
+    }
+
+    /// The version a peer speaks became known: what it cannot answer is taken as refused, and where it cannot say
+    /// whether it has a block, it was asked for the block.
+    pub fn speaks(&mut self, peer: P, protocol: Protocol, now: Time) {
+        let Some(state) = self.peers.get_mut(&peer) else { return };
+        if state.protocol.replace(protocol) == Some(protocol) {
+            return;
+        }
+        for cid in self.involving(peer) {
+            let ask = self.wants.get(&cid).and_then(|want| want.asks.get(&peer)).copied();
+            match ask {
+                Some(ask) if ask.is_pending() && !protocol.can_name(&cid) => {
+                    if matches!(ask, Ask::Asked { .. }) {
+                        self.release(peer);
+                    }
+                    self.note(cid, peer, Ask::Refused);
+                }
+                Some(Ask::Probed { since }) if !protocol.has_presence() => {
+                    self.note(cid, peer, Ask::Asked { since });
+                    if let Some(state) = self.peers.get_mut(&peer) {
+                        state.asked += 1;
+                    }
+                }
+                _ => continue,
+            }
+            self.advance(cid, now);
+        }
+        self.settle(now);
+    }
+
+    /// Blocks that are wanted now, in the order of CIDs.
+    pub fn wantlist(&self) -> Vec<Cid> {
+        self.wanted()
     }
 
     /// A part of a message arrived: a slow peer is not a silent one.
@@ -346,14 +396,14 @@ impl<P: Copy + Ord> Client<P> {
         let Some(want) = self.wants.get_mut(&cid) else { return };
         let Some(ask) = want.asks.get(&peer).copied() else { return };
         match (ask, presence) {
-            (Ask::Probed { .. } | Ask::Silent, Presence::Have) => {
+            (Ask::Probed { .. } | Ask::Silent | Ask::Lacks, Presence::Have) => {
                 want.asks.insert(peer, Ask::Holds);
             }
             (Ask::Probed { .. } | Ask::Silent | Ask::Holds, Presence::DontHave) => {
-                want.asks.insert(peer, Ask::Refused);
+                want.asks.insert(peer, Ask::Lacks);
             }
             (Ask::Asked { .. }, Presence::DontHave) => {
-                want.asks.insert(peer, Ask::Refused);
+                want.asks.insert(peer, Ask::Lacks);
                 let requests = want.requests.clone();
                 self.release(peer);
                 for session in requests.iter().filter_map(|id| self.requests.get(id)).map(|r| r.session) {
@@ -399,7 +449,7 @@ impl<P: Copy + Ord> Client<P> {
         for session in self.sessions.values_mut() {
             session.hot.remove(&peer);
         }
-        for cid in self.wanted() {
+        for cid in self.involving(peer) {
             let Some(want) = self.wants.get_mut(&cid) else { continue };
             if want.asks.get(&peer).is_some_and(|ask| ask.is_pending() || *ask == Ask::Holds) {
                 want.asks.insert(peer, Ask::Refused);
@@ -416,7 +466,7 @@ impl<P: Copy + Ord> Client<P> {
         for cid in self.wanted() {
             let Some(want) = self.wants.get(&cid) else { continue };
             // With nobody else to ask, a slow answer is better than none.
-            let alone = self.candidates(want).len() == 1;
+            let alone = self.candidates(&cid, want).len() == 1;
             let is_late = |(peer, ask): &(&P, &Ask)| match ask {
                 Ask::Probed { since } => now.saturating_sub(*since) >= limits.silence,
                 Ask::Asked { since } => {
@@ -447,6 +497,36 @@ impl<P: Copy + Ord> Client<P> {
         self.wants.keys().copied().collect()
     }
 
+    /// Wants that a peer was asked about in any way.
+    fn involving(&self, peer: P) -> Vec<Cid> {
+        self.involved.get(&peer).into_iter().flatten().copied().collect()
+    }
+
+    /// Forgets that a peer was asked.
+    fn unask(&mut self, cid: Cid, peer: P) {
+        if let Some(want) = self.wants.get_mut(&cid) {
+            want.asks.remove(&peer);
+        }
+        self.part(cid, peer);
+    }
+
+    fn part(&mut self, cid: Cid, peer: P) {
+        if let Some(cids) = self.involved.get_mut(&peer) {
+            cids.remove(&cid);
+            if cids.is_empty() {
+                self.involved.remove(&peer);
+            }
+        }
+    }
+
+    /// Notes where a peer stands with a want.
+    fn note(&mut self, cid: Cid, peer: P, ask: Ask) {
+        if let Some(want) = self.wants.get_mut(&cid) {
+            want.asks.insert(peer, ask);
+            self.involved.entry(peer).or_default().insert(cid);
+        }
+    }
+
     fn line(&mut self, peer: P, entry: Entry) {
         if self.peers.get(&peer).is_some_and(|state| state.connected) {
             self.outgoing.entry(peer).or_default().insert(entry.cid, entry);
@@ -467,7 +547,8 @@ impl<P: Copy + Ord> Client<P> {
             if matches!(ask, Ask::Asked { .. }) {
                 self.release(peer);
             }
-            let open = matches!(ask, Ask::Asked { .. } | Ask::Probed { .. } | Ask::Holds);
+            self.part(cid, peer);
+            let open = matches!(ask, Ask::Asked { .. } | Ask::Probed { .. } | Ask::Holds | Ask::Lacks);
             if open && answered != Some(peer) {
                 self.line(peer, Entry::cancel(cid));
             }
@@ -510,8 +591,15 @@ impl<P: Copy + Ord> Client<P> {
         let bytes = request.unread_bytes + (request.active as u64 + 1) * request.expected;
         let room = blocks == 0 || (blocks < limits.request_blocks_max && bytes <= limits.request_bytes_max);
         if !room || self.wants.len() >= limits.wants_max {
+            request.is_full = true;
             return false;
         }
+        let is_worth_it = blocks as u64 * REFILL <= limits.request_blocks_max as u64 * (REFILL - 1)
+            && bytes <= limits.request_bytes_max / REFILL * (REFILL - 1);
+        if request.is_full && blocks != 0 && !is_worth_it {
+            return false;
+        }
+        request.is_full = false;
         let Some((cid, hints)) = request.queue.pop_front() else { return false };
         request.active += 1;
         let want = self.wants.entry(cid).or_insert_with(Want::new);
@@ -522,7 +610,7 @@ impl<P: Copy + Ord> Client<P> {
     }
 
     /// Peers that may have a block, most likely first, without liars.
-    fn candidates(&self, want: &Want<P>) -> Vec<P> {
+    fn candidates(&self, cid: &Cid, want: &Want<P>) -> Vec<P> {
         let mut candidates = want.hints.clone();
         for request in want.requests.iter().filter_map(|id| self.requests.get(id)) {
             let Some(session) = self.sessions.get(&request.session) else { continue };
@@ -534,8 +622,10 @@ impl<P: Copy + Ord> Client<P> {
         }
         let mut seen = BTreeSet::new();
         candidates.retain(|peer| {
-            let lies = self.peers.get(peer).map_or(0, |state| state.lies);
-            lies < LIES_MAX && seen.insert(*peer)
+            let state = self.peers.get(peer);
+            let lies = state.map_or(0, |state| state.lies);
+            let can_send = state.and_then(|state| state.protocol).is_none_or(|p| p.can_name(cid));
+            lies < LIES_MAX && can_send && seen.insert(*peer)
         });
         candidates
     }
@@ -544,15 +634,24 @@ impl<P: Copy + Ord> Client<P> {
         self.peers.get(peer).is_some_and(|state| state.connected)
     }
 
+    /// Whether a peer speaks a version without presences.
+    fn is_mute(&self, peer: &P) -> bool {
+        let protocol = self.peers.get(peer).filter(|state| state.connected).and_then(|state| state.protocol);
+        protocol.is_some_and(|protocol| !protocol.has_presence())
+    }
+
+    /// Whether an answer about a want is still to come.
+    fn is_pending(&self, cid: &Cid) -> bool {
+        self.wants.get(cid).is_some_and(|want| want.asks.values().any(Ask::is_pending))
+    }
+
     /// The peer with the fewest blocks asked of it.
     fn idlest(&self, peers: impl Iterator<Item = P>) -> Option<P> {
         peers.min_by_key(|peer| self.peers.get(peer).map_or(0, |state| state.asked))
     }
 
     fn ask_for_block(&mut self, cid: Cid, peer: P, now: Time) {
-        if let Some(want) = self.wants.get_mut(&cid) {
-            want.asks.insert(peer, Ask::Asked { since: now });
-        }
+        self.note(cid, peer, Ask::Asked { since: now });
         if let Some(state) = self.peers.get_mut(&peer) {
             state.asked += 1;
         }
@@ -565,7 +664,7 @@ impl<P: Copy + Ord> Client<P> {
         if want.asks.values().any(|ask| matches!(ask, Ask::Asked { .. })) {
             return;
         }
-        let candidates = self.candidates(want);
+        let candidates = self.candidates(&cid, want);
         let holds = |peer: &P| want.asks.get(peer) == Some(&Ask::Holds);
         if let Some(peer) = self.idlest(candidates.iter().copied().filter(holds)) {
             return self.ask_for_block(cid, peer, now);
@@ -583,24 +682,32 @@ impl<P: Copy + Ord> Client<P> {
         };
         let only = candidates.len() == 1;
         let direct = fresh.iter().copied().filter(|peer| ready(peer) && (only || (first && hot(peer))));
+        let mut most = self.limits.probes_max;
         if let Some(peer) = self.idlest(direct) {
             self.ask_for_block(cid, peer, now);
+            most = most.min(1 + PROBES_BESIDE);
         }
-        self.probe(cid, &fresh, now);
-        let Some(want) = self.wants.get_mut(&cid) else { return };
-        if want.is_pending() {
+        self.probe(cid, &fresh, most, now);
+        if self.is_pending(&cid) {
             return;
         }
+        // Peers that cannot say whether they have it are asked for it, one after the other.
+        if let Some(peer) = self.idlest(fresh.iter().copied().filter(|peer| self.is_mute(peer))) {
+            return self.ask_for_block(cid, peer, now);
+        }
+        let Some(want) = self.wants.get(&cid) else { return };
         // Everyone has answered or kept silent: the silent ones get another chance.
         let silent = |peer: &P| matches!(want.asks.get(peer), Some(Ask::Silent));
         let again: Vec<P> = candidates.iter().copied().filter(silent).collect();
         for peer in &again {
-            want.asks.remove(peer);
+            self.unask(cid, *peer);
         }
-        self.probe(cid, &again, now);
-        let Some(want) = self.wants.get(&cid) else { return };
-        if want.is_pending() {
+        self.probe(cid, &again, self.limits.probes_max, now);
+        if self.is_pending(&cid) {
             return;
+        }
+        if let Some(peer) = self.idlest(again.iter().copied().filter(|peer| self.is_mute(peer))) {
+            return self.ask_for_block(cid, peer, now);
         }
         let asked = candidates.len();
         for request in self.finish(cid, None) {
@@ -611,16 +718,15 @@ impl<P: Copy + Ord> Client<P> {
         }
     }
 
-    /// Asks peers whether they have a block, as many at once as the limit allows, connected ones first; others
+    /// Asks peers whether they have a block, with at most so many answers to come at once, connected ones first; others
     /// are dialed.
-    fn probe(&mut self, cid: Cid, peers: &[P], now: Time) {
+    fn probe(&mut self, cid: Cid, peers: &[P], most: usize, now: Time) {
         let Some(want) = self.wants.get(&cid) else { return };
-        let mut room =
-            self.limits.probes_max.saturating_sub(want.asks.values().filter(|a| a.is_pending()).count());
+        let mut room = most.saturating_sub(want.asks.values().filter(|a| a.is_pending()).count());
         let (connected, others): (Vec<P>, Vec<P>) = peers
             .iter()
             .copied()
-            .filter(|peer| !want.asks.contains_key(peer))
+            .filter(|peer| !want.asks.contains_key(peer) && !self.is_mute(peer))
             .partition(|peer| self.is_connected(peer));
         for peer in connected.into_iter().chain(others) {
             if room == 0 {
@@ -641,9 +747,7 @@ impl<P: Copy + Ord> Client<P> {
                 }
             };
             room -= usize::from(ask.is_pending());
-            if let Some(want) = self.wants.get_mut(&cid) {
-                want.asks.insert(peer, ask);
-            }
+            self.note(cid, peer, ask);
         }
     }
 }
@@ -663,10 +767,6 @@ impl<P: Copy + Ord> Want<P> {
             asks: BTreeMap::new(),
             silences: BTreeMap::new(),
         }
-    }
-
-    fn is_pending(&self) -> bool {
-        self.asks.values().any(Ask::is_pending)
     }
 
     /// Notes that a peer let this want wait.

@@ -1,15 +1,15 @@
-//! One message of the protocol, in the wire format of bitswap 1.2.0.
+//! One message of the protocol, in the wire format of bitswap 1.2.0 and of the versions before.
 //!
 //! A decoder counts while it reads: what a peer may make us keep is bounded by the limits below whatever the
 //! message says. Source: `message.proto` of boxo/bitswap.
 
 use bytes::Bytes;
 use cid::Version;
-use cid::multihash::Multihash;
 use hpips_types::Cid;
-use hpips_types::content::{BLAKE3, BLOCK_BYTES_MAX, DAG_PB, IDENTITY, SHA2_256, sha256};
+use hpips_types::content::{BLOCK_BYTES_MAX, DAG_PB, cid_v1_with};
 
 use crate::proto::{Malformed, Reader, Value, put_bytes, put_head, put_number, put_varint, varint_len};
+use crate::protocol::Protocol;
 
 /// Longest message that is sent or accepted, bytes, without the length in front (Kubo's limit).
 pub const MESSAGE_BYTES_MAX: usize = 4 * 1024 * 1024;
@@ -104,25 +104,15 @@ pub fn cid_of_payload(payload: &Payload) -> Option<Cid> {
     let mut reader = Reader::new(&payload.prefix);
     let mut word = || reader.varint().ok();
     let (version, codec, code, len) = (word()?, word()?, word()?, word()?);
-    let digest = match code {
-        SHA2_256 => sha256(&payload.data).as_bytes().to_vec(),
-        BLAKE3 => blake3_of(&payload.data),
-        IDENTITY => payload.data.to_vec(),
-        _ => return None,
-    };
-    if digest.len() as u64 != len {
+    let cid = cid_v1_with(codec, code, &payload.data).ok()?;
+    if u64::from(cid.hash().size()) != len {
         return None;
     }
-    let hash = Multihash::wrap(code, &digest).ok()?;
     match version {
-        0 if codec == DAG_PB => Cid::new_v0(hash).ok(),
-        1 => Some(Cid::new_v1(codec, hash)),
+        0 if codec == DAG_PB => Cid::new_v0(*cid.hash()).ok(),
+        1 => Some(cid),
         _ => None,
     }
-}
-
-fn blake3_of(data: &[u8]) -> Vec<u8> {
-    blake3::hash(data).as_bytes().to_vec()
 }
 
 /// One message.
@@ -285,6 +275,59 @@ impl Message {
 
     /// The message with its length in front, as parts to be written one after the other: blocks are not copied.
     pub fn encode(&self) -> Vec<Bytes> {
+        self.parts(Protocol::V1_2)
+    }
+
+    /// As [`Message::encode`] for a peer that speaks an older version: what it cannot say is left out. No parts when
+    /// nothing is left.
+    pub fn encode_for(&self, protocol: Protocol) -> Vec<Bytes> {
+        if protocol.has_presence() {
+            return self.encode();
+        }
+        let message = protocol.sayable(self);
+        if message.is_empty() { Vec::new() } else { message.parts(protocol) }
+    }
+
+    fn parts(&self, protocol: Protocol) -> Vec<Bytes> {
+        let head = self.encode_wantlist();
+        let mut tail = Vec::new();
+        for (cid, presence) in &self.presences {
+            let mut line = Vec::with_capacity(64);
+            put_bytes(&mut line, 1, &cid.to_bytes());
+            put_number(&mut line, 2, u64::from(*presence == Presence::DontHave));
+            put_bytes(&mut tail, 4, &line);
+        }
+        put_number(&mut tail, 5, u64::from(self.pending_bytes));
+
+        // Field 2 is the list of 1.0.0, bytes alone; field 3 has a prefix beside them.
+        let is_bare = matches!(protocol, Protocol::V1_0 | Protocol::Unversioned);
+        let heads = self.blocks.iter().map(|block| {
+            let mut head = Vec::with_capacity(32);
+            if !is_bare {
+                put_head(&mut head, 3, block.encoded_len());
+                put_bytes(&mut head, 1, &block.prefix);
+            }
+            put_head(&mut head, 2, block.data.len());
+            head
+        });
+        let heads: Vec<Vec<u8>> = heads.collect();
+        let blocks: usize = heads.iter().zip(&self.blocks).map(|(head, b)| head.len() + b.data.len()).sum();
+        let mut part = Vec::with_capacity(head.len() + 32);
+        put_varint(&mut part, (head.len() + blocks + tail.len()) as u64);
+        part.extend_from_slice(&head);
+        let mut parts = Vec::with_capacity(2 * self.blocks.len() + 1);
+        for (head, block) in heads.iter().zip(&self.blocks) {
+            part.extend_from_slice(head);
+            parts.push(Bytes::from(core::mem::take(&mut part)));
+            parts.push(block.data.clone());
+        }
+        part.extend_from_slice(&tail);
+        parts.push(Bytes::from(part));
+        parts.retain(|part| !part.is_empty());
+        parts
+    }
+
+    fn encode_wantlist(&self) -> Vec<u8> {
         let mut list = Vec::new();
         for entry in &self.wants {
             let mut line = Vec::with_capacity(64);
@@ -297,36 +340,10 @@ impl Message {
             put_bytes(&mut list, 1, &line);
         }
         put_number(&mut list, 2, u64::from(self.full));
-
         let mut head = Vec::new();
         // Kubo always writes the wantlist, even an empty one.
         put_bytes(&mut head, 1, &list);
-        let mut tail = Vec::new();
-        for (cid, presence) in &self.presences {
-            let mut line = Vec::with_capacity(64);
-            put_bytes(&mut line, 1, &cid.to_bytes());
-            put_number(&mut line, 2, u64::from(*presence == Presence::DontHave));
-            put_bytes(&mut tail, 4, &line);
-        }
-        put_number(&mut tail, 5, u64::from(self.pending_bytes));
-
-        let blocks: usize =
-            self.blocks.iter().map(|b| 1 + varint_len(b.encoded_len() as u64) + b.encoded_len()).sum();
-        let mut part = Vec::with_capacity(head.len() + 32);
-        put_varint(&mut part, (head.len() + blocks + tail.len()) as u64);
-        part.extend_from_slice(&head);
-        let mut parts = Vec::with_capacity(2 * self.blocks.len() + 1);
-        for block in &self.blocks {
-            put_head(&mut part, 3, block.encoded_len());
-            put_bytes(&mut part, 1, &block.prefix);
-            put_head(&mut part, 2, block.data.len());
-            parts.push(Bytes::from(core::mem::take(&mut part)));
-            parts.push(block.data.clone());
-        }
-        part.extend_from_slice(&tail);
-        parts.push(Bytes::from(part));
-        parts.retain(|part| !part.is_empty());
-        parts
+        head
     }
 }
 

@@ -1,24 +1,34 @@
-//! What to answer whom, and when: no block is loaded before it may be sent.
+//! What to answer whom, when, and in which order: no block is loaded before it may be sent.
+//!
+//! Peers take turns by bytes (deficit round robin), so that one that asks for much does not keep others waiting. Within
+//! a peer the order is its own: priorities first, then as it came. What cannot be answered now is remembered and
+//! answered when the block arrives.
 
-use std::collections::{BTreeMap, VecDeque};
+use core::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use hpips_types::Cid;
-use hpips_types::content::BLOCK_BYTES_MAX;
+use hpips_types::content::{BLOCK_BYTES_MAX, IDENTITY};
 
+use crate::ledger::{Ledger, Ledgers};
 use crate::message::{Entry, Presence, WANTS_MAX, WantType};
 
-/// Bounds of the answering side, for each peer.
+/// Bounds of the answering side.
 #[derive(Clone, Copy, Debug)]
 pub struct ServerLimits {
-    /// Wants that are kept; more are dropped.
+    /// Wants of one peer that are kept, remembered ones included. Beyond them the oldest remembered ones are
+    /// forgotten; where there are none, new wants are dropped.
     pub wants_max: usize,
-    /// Bytes of blocks loaded and not yet handed to the stream. A block may be loaded while fewer are, so the
-    /// most in memory is this and one block (Kubo's limit).
+    /// Bytes of blocks loaded for one peer and not yet handed to its stream. A block may be loaded while fewer are, so
+    /// that the most in memory is this and one block (Kubo's limit). Two blocks of a MiB keep a loopback stream busy:
+    /// raising it does not make anything faster and costs memory for every slow peer.
     pub outstanding_bytes_max: u64,
-    /// Small blocks are put together into one message up to this many bytes.
+    /// Small blocks are put together into one message up to this many bytes; also what a peer's turn is worth.
     pub batch_bytes: u64,
     /// A want for presence is answered with the block itself up to this size (as Kubo does).
     pub inline_bytes_max: u32,
+    /// Answers that are being loaded at once, for all peers (as many as Kubo has workers).
+    pub loads_max: usize,
 }
 
 impl Default for ServerLimits {
@@ -28,15 +38,16 @@ impl Default for ServerLimits {
             outstanding_bytes_max: 1024 * 1024,
             batch_bytes: 256 * 1024,
             inline_bytes_max: 1024,
+            loads_max: 8,
         }
     }
 }
 
-/// What to send to a peer next: load the blocks, put all into one message, and call [`Server::sent`] with
-/// `bytes` when it goes out, whether or not the blocks could be loaded.
+/// What to send to a peer next: load the blocks, call [`Server::loaded`], put all into one message, and call
+/// [`Server::sent`] with `bytes` when it goes out, whether or not the blocks could be loaded.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Answer {
-    /// Blocks to load.
+    /// Blocks to load; [`Server::loaded`] is to be called only when there are any.
     pub blocks: Vec<Cid>,
     /// What they count, for [`Server::sent`].
     pub bytes: u64,
@@ -44,258 +55,358 @@ pub struct Answer {
     pub presences: Vec<(Cid, Presence)>,
 }
 
+/// Where a want stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// Its size is being looked up; `again` when the block may have come since the look-up began.
+    Looking { again: bool },
+    /// To be sent; bytes and place in the order.
+    Queued { size: u32, turn: Turn },
+    /// Not here; since when, in the peer's own count.
+    Waiting { since: u64 },
+}
+
+/// Larger priorities first, then first come first served.
+type Turn = (Reverse<i32>, u64);
+
+/// What one peer wants and what is on its way to it.
 #[derive(Debug, Default)]
-struct Ledger {
-    /// Wants whose size is being looked up.
-    looking: BTreeMap<Cid, Entry>,
-    /// Blocks to send, first come first served.
-    queue: VecDeque<Cid>,
-    /// Sizes of the blocks in `queue`; one missing here was cancelled.
-    queued: BTreeMap<Cid, u32>,
+struct Partner {
+    wants: BTreeMap<Cid, (Entry, Place)>,
+    /// Blocks to send, in order.
+    queue: BTreeMap<Turn, Cid>,
+    queued_bytes: u64,
+    /// Wants that cannot be answered now, oldest first.
+    waiting: BTreeMap<u64, Cid>,
     presences: Vec<(Cid, Presence)>,
     outstanding: u64,
-    dropped: u64,
+    /// Bytes its turns have earned and it has not used.
+    credit: u64,
+    /// Whether it stands in the round.
+    in_round: bool,
+    count: u64,
 }
 
 /// The answering side for all peers. `P` tells peers apart.
 #[derive(Debug)]
 pub struct Server<P> {
     limits: ServerLimits,
-    peers: BTreeMap<P, Ledger>,
+    peers: BTreeMap<P, Partner>,
+    /// Who waits for a block: the wants of all partners that stand at [`Place::Waiting`].
+    waiting: BTreeMap<Cid, BTreeSet<P>>,
+    /// Whose turn it is; everyone here may have something to load.
+    round: VecDeque<P>,
+    /// Who is to be told something.
+    telling: BTreeSet<P>,
+    loading: usize,
+    dropped: u64,
+    ledgers: Ledgers<P>,
 }
 
 impl<P: Copy + Ord> Server<P> {
     /// Knows nobody yet.
     pub fn new(limits: ServerLimits) -> Self {
-        Self { limits, peers: BTreeMap::new() }
+        Self {
+            limits,
+            peers: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            round: VecDeque::new(),
+            telling: BTreeSet::new(),
+            loading: 0,
+            dropped: 0,
+            ledgers: Ledgers::new(),
+        }
     }
 
     /// Takes a wantlist and returns the blocks whose size is to be looked up, for [`Server::looked_up`]. Cancels
-    /// take effect at once. Wants over the limit are dropped: the peer asks again or elsewhere.
+    /// take effect at once. Wants over the limit are dropped: the peer asks again or elsewhere. Identities are passed
+    /// over: whoever has the CID has the block.
     pub fn receive(&mut self, peer: P, full: bool, entries: Vec<Entry>) -> Vec<Cid> {
-        let ledger = self.peers.entry(peer).or_default();
+        let partner = self.peers.entry(peer).or_default();
         if full {
-            ledger.looking.clear();
-            ledger.queue.clear();
-            ledger.queued.clear();
+            for cid in partner.wants.keys().copied().collect::<Vec<_>>() {
+                forget(&mut self.waiting, partner, peer, &cid);
+            }
         }
         let mut lookups = Vec::new();
         for entry in entries {
             if entry.cancel {
-                ledger.looking.remove(&entry.cid);
-                ledger.queued.remove(&entry.cid);
+                forget(&mut self.waiting, partner, peer, &entry.cid);
                 continue;
             }
-            if ledger.queued.contains_key(&entry.cid) {
+            if entry.cid.hash().code() == IDENTITY {
                 continue;
             }
-            // A want for the block after one for its presence may come before the first was looked up.
-            if let Some(earlier) = ledger.looking.get_mut(&entry.cid) {
-                if entry.want_type == WantType::Block {
-                    *earlier = entry;
+            match partner.wants.get_mut(&entry.cid) {
+                Some((_, Place::Queued { .. })) => continue,
+                // A want for the block after one for its presence may come before the first was looked up.
+                Some((earlier, Place::Looking { .. })) => {
+                    if entry.want_type == WantType::Block {
+                        *earlier = entry;
+                    }
+                    continue;
                 }
-                continue;
+                // Asked again: the block may have come without anybody saying so.
+                Some((_, Place::Waiting { .. })) => {
+                    forget(&mut self.waiting, partner, peer, &entry.cid);
+                }
+                None => {}
             }
-            if ledger.looking.len() + ledger.queued.len() >= self.limits.wants_max {
-                ledger.dropped += 1;
-                continue;
+            if partner.wants.len() >= self.limits.wants_max {
+                let Some(oldest) = partner.waiting.values().next().copied() else {
+                    self.dropped += 1;
+                    continue;
+                };
+                forget(&mut self.waiting, partner, peer, &oldest);
             }
             lookups.push(entry.cid);
-            ledger.looking.insert(entry.cid, entry);
-        }
-        // Cancelled blocks stay in the order until their turn; a peer that only wants and cancels must not
-        // make it grow.
-        if ledger.queue.len() > 2 * self.limits.wants_max {
-            ledger.queue.retain(|cid| ledger.queued.contains_key(cid));
+            partner.wants.insert(entry.cid, (entry, Place::Looking { again: false }));
         }
         lookups
     }
 
-    /// Takes sizes that were looked up; `None` where the block is not here.
-    pub fn looked_up(&mut self, peer: P, found: Vec<(Cid, Option<u32>)>) {
-        let Some(ledger) = self.peers.get_mut(&peer) else { return };
+    /// Takes sizes that were looked up; `None` where the block is not here. Returns what has to be looked up again,
+    /// because it arrived meanwhile.
+    pub fn looked_up(&mut self, peer: P, found: Vec<(Cid, Option<u32>)>) -> Vec<Cid> {
+        let mut repeat = Vec::new();
+        let Some(partner) = self.peers.get_mut(&peer) else { return repeat };
         for (cid, size) in found {
-            let Some(entry) = ledger.looking.remove(&cid) else { continue };
+            let Some((entry, place)) = partner.wants.get_mut(&cid) else { continue };
+            let Place::Looking { again } = *place else { continue };
+            partner.count += 1;
             let size = size.filter(|size| u64::from(*size) <= BLOCK_BYTES_MAX as u64);
             match (size, entry.want_type) {
                 (Some(size), WantType::Have) if size > self.limits.inline_bytes_max => {
-                    ledger.presences.push((entry.cid, Presence::Have));
+                    partner.presences.push((cid, Presence::Have));
+                    partner.wants.remove(&cid);
                 }
                 (Some(size), _) => {
-                    if ledger.queued.insert(entry.cid, size).is_none() {
-                        ledger.queue.push_back(entry.cid);
+                    let turn = (Reverse(entry.priority), partner.count);
+                    *place = Place::Queued { size, turn };
+                    partner.queue.insert(turn, cid);
+                    partner.queued_bytes += u64::from(size);
+                }
+                (None, _) if again => {
+                    *place = Place::Looking { again: false };
+                    repeat.push(cid);
+                }
+                (None, _) => {
+                    if entry.send_dont_have {
+                        partner.presences.push((cid, Presence::DontHave));
+                        // Said once; what comes later is the block itself.
+                        entry.send_dont_have = false;
                     }
+                    *place = Place::Waiting { since: partner.count };
+                    partner.waiting.insert(partner.count, cid);
+                    self.waiting.entry(cid).or_default().insert(peer);
                 }
-                (None, _) if entry.send_dont_have => {
-                    ledger.presences.push((entry.cid, Presence::DontHave));
-                }
-                (None, _) => {}
             }
         }
+        self.schedule(peer);
+        repeat
     }
 
-    /// What may be sent to a peer now; `None` when there is nothing or enough is on its way already.
-    pub fn next(&mut self, peer: P) -> Option<Answer> {
+    /// Blocks are here now: returns the wants that can be looked up again, for [`Server::looked_up`].
+    pub fn arrived(&mut self, cids: &[Cid]) -> Vec<(P, Vec<Cid>)> {
+        let mut lookups: BTreeMap<P, Vec<Cid>> = BTreeMap::new();
+        for cid in cids {
+            for peer in self.waiting.remove(cid).unwrap_or_default() {
+                let Some(partner) = self.peers.get_mut(&peer) else { continue };
+                if let Some((_, place)) = partner.wants.get_mut(cid)
+                    && let Place::Waiting { since } = *place
+                {
+                    *place = Place::Looking { again: false };
+                    partner.waiting.remove(&since);
+                    lookups.entry(peer).or_default().push(*cid);
+                }
+            }
+        }
+        // A look-up under way may have missed it.
+        for partner in self.peers.values_mut() {
+            for cid in cids {
+                if let Some((_, Place::Looking { again })) = partner.wants.get_mut(cid) {
+                    *again = true;
+                }
+            }
+        }
+        lookups.into_iter().collect()
+    }
+
+    /// Who is to get what next; `None` when there is nothing to say and enough is being loaded or on its way.
+    pub fn next_answer(&mut self) -> Option<(P, Answer)> {
+        if let Some((peer, blocks, bytes)) = self.next_blocks() {
+            let partner = self.peers.get_mut(&peer)?;
+            self.telling.remove(&peer);
+            let presences = core::mem::take(&mut partner.presences);
+            return Some((peer, Answer { blocks, bytes, presences }));
+        }
+        let peer = self.telling.pop_first()?;
+        let presences = core::mem::take(&mut self.peers.get_mut(&peer)?.presences);
+        Some((peer, Answer { blocks: Vec::new(), bytes: 0, presences }))
+    }
+
+    /// The next blocks to load, by turns.
+    fn next_blocks(&mut self) -> Option<(P, Vec<Cid>, u64)> {
         let limits = self.limits;
-        let ledger = self.peers.get_mut(&peer)?;
-        let presences = core::mem::take(&mut ledger.presences);
-        let mut blocks = Vec::new();
-        let mut bytes = 0;
-        while ledger.outstanding + bytes < limits.outstanding_bytes_max {
-            let Some(cid) = ledger.queue.front() else { break };
-            let Some(size) = ledger.queued.get(cid).map(|size| u64::from(*size)) else {
-                ledger.queue.pop_front();
+        while self.loading < limits.loads_max {
+            let peer = self.round.pop_front()?;
+            let Some(partner) = self.peers.get_mut(&peer) else { continue };
+            let Some(size) =
+                partner.next_size().filter(|_| partner.outstanding < limits.outstanding_bytes_max)
+            else {
+                // It comes back with its next want or when something was sent.
+                partner.in_round = false;
+                partner.credit = 0;
                 continue;
             };
-            if !blocks.is_empty() && bytes + size > limits.batch_bytes {
-                break;
+            partner.credit += limits.batch_bytes;
+            self.round.push_back(peer);
+            if size > partner.credit {
+                continue;
             }
-            ledger.queued.remove(cid);
-            blocks.extend(ledger.queue.pop_front());
-            // An empty block costs a line all the same.
-            bytes += size.max(64);
+            let (mut blocks, mut bytes) = (Vec::new(), 0);
+            while let Some(size) = partner.next_size()
+                && (blocks.is_empty() || bytes + size <= limits.batch_bytes)
+                && bytes + size <= partner.credit
+                && partner.outstanding + bytes < limits.outstanding_bytes_max
+            {
+                let Some((_, cid)) = partner.queue.pop_first() else { break };
+                if let Some((_, Place::Queued { size, .. })) = partner.wants.remove(&cid) {
+                    partner.queued_bytes -= u64::from(size);
+                }
+                blocks.push(cid);
+                bytes += size;
+            }
+            partner.credit -= bytes;
+            partner.outstanding += bytes;
+            self.loading += 1;
+            return Some((peer, blocks, bytes));
         }
-        ledger.outstanding += bytes;
-        if blocks.is_empty() && presences.is_empty() {
-            return None;
-        }
-        Some(Answer { blocks, bytes, presences })
+        None
+    }
+
+    /// The blocks of an [`Answer`] were loaded or could not be.
+    pub fn loaded(&mut self) {
+        self.loading = self.loading.saturating_sub(1);
     }
 
     /// A message went out: the bytes of its [`Answer`] no longer count.
     pub fn sent(&mut self, peer: P, bytes: u64) {
-        if let Some(ledger) = self.peers.get_mut(&peer) {
-            ledger.outstanding = ledger.outstanding.saturating_sub(bytes);
+        if let Some(partner) = self.peers.get_mut(&peer) {
+            partner.outstanding = partner.outstanding.saturating_sub(bytes);
+            self.schedule(peer);
         }
     }
 
     /// A block that was found before is gone: says so in the next message.
     pub fn gone(&mut self, peer: P, cid: Cid) {
-        if let Some(ledger) = self.peers.get_mut(&peer) {
-            ledger.presences.push((cid, Presence::DontHave));
+        if let Some(partner) = self.peers.get_mut(&peer) {
+            partner.presences.push((cid, Presence::DontHave));
+            self.schedule(peer);
+        }
+    }
+
+    /// Puts a peer where [`Server::next_answer`] finds it.
+    fn schedule(&mut self, peer: P) {
+        let Some(partner) = self.peers.get_mut(&peer) else { return };
+        if !partner.presences.is_empty() {
+            self.telling.insert(peer);
+        }
+        if !partner.in_round && !partner.queue.is_empty() {
+            partner.in_round = true;
+            self.round.push_back(peer);
         }
     }
 
     /// Bytes of blocks queued for a peer, which messages tell it.
     pub fn pending_bytes(&self, peer: P) -> u32 {
-        let sum = self.peers.get(&peer).map_or(0, |l| l.queued.values().map(|size| u64::from(*size)).sum());
+        let sum = self.peers.get(&peer).map_or(0, |partner| partner.queued_bytes);
         u32::try_from(sum).unwrap_or(u32::MAX)
     }
 
-    /// Wants of all peers that were dropped over the limit.
+    /// Wants of all peers that were dropped over the limit, since the start.
     pub fn dropped(&self) -> u64 {
-        self.peers.values().map(|ledger| ledger.dropped).sum()
+        self.dropped
     }
 
-    /// Forgets a peer.
+    /// Wants of all peers that are remembered because their blocks are not here.
+    pub fn waiting(&self) -> usize {
+        self.peers.values().map(|partner| partner.waiting.len()).sum()
+    }
+
+    /// What a peer wants and has not got, in the order of CIDs.
+    pub fn wantlist_for(&self, peer: P) -> Vec<Entry> {
+        let wants = self.peers.get(&peer).into_iter().flat_map(|partner| partner.wants.values());
+        wants.map(|(entry, _)| entry.clone()).collect()
+    }
+
+    /// What was exchanged with a peer; `None` when nothing was or it is forgotten.
+    pub fn ledger(&self, peer: P) -> Option<Ledger> {
+        self.ledgers.get(peer)
+    }
+
+    /// Blocks went to a peer.
+    pub fn gave(&mut self, peer: P, blocks: u64, bytes: u64) {
+        self.ledgers.note(peer, |ledger| {
+            ledger.blocks_sent += blocks;
+            ledger.bytes_sent += bytes;
+        });
+    }
+
+    /// Blocks came from a peer.
+    pub fn got(&mut self, peer: P, blocks: u64, bytes: u64) {
+        self.ledgers.note(peer, |ledger| {
+            ledger.blocks_received += blocks;
+            ledger.bytes_received += bytes;
+        });
+    }
+
+    /// Forgets what a peer wants; its ledger stays. Answers that are being loaded for it still end with
+    /// [`Server::loaded`].
     pub fn disconnected(&mut self, peer: P) {
-        self.peers.remove(&peer);
+        self.telling.remove(&peer);
+        self.round.retain(|other| *other != peer);
+        let Some(mut partner) = self.peers.remove(&peer) else { return };
+        for cid in core::mem::take(&mut partner.waiting).into_values() {
+            stop_waiting(&mut self.waiting, peer, &cid);
+        }
+    }
+}
+
+impl Partner {
+    /// What the next block of the queue costs; an empty one costs a line all the same.
+    fn next_size(&self) -> Option<u64> {
+        let cid = self.queue.values().next()?;
+        match self.wants.get(cid) {
+            Some((_, Place::Queued { size, .. })) => Some(u64::from(*size).max(64)),
+            _ => None,
+        }
+    }
+}
+
+/// Drops a want wherever it stands.
+fn forget<P: Copy + Ord>(index: &mut BTreeMap<Cid, BTreeSet<P>>, partner: &mut Partner, peer: P, cid: &Cid) {
+    match partner.wants.remove(cid) {
+        Some((_, Place::Queued { size, turn })) => {
+            partner.queue.remove(&turn);
+            partner.queued_bytes -= u64::from(size);
+        }
+        Some((_, Place::Waiting { since })) => {
+            partner.waiting.remove(&since);
+            stop_waiting(index, peer, cid);
+        }
+        Some((_, Place::Looking { .. })) | None => {}
+    }
+}
+
+fn stop_waiting<P: Copy + Ord>(index: &mut BTreeMap<Cid, BTreeSet<P>>, peer: P, cid: &Cid) {
+    if let Some(peers) = index.get_mut(cid) {
+        peers.remove(&peer);
+        if peers.is_empty() {
+            index.remove(cid);
+        }
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use hpips_types::content::{RAW, cid_v1};
-
-    fn cid(index: u32) -> Cid {
-        cid_v1(RAW, &index.to_le_bytes())
-    }
-
-    fn want(index: u32) -> Entry {
-        Entry::want(cid(index), WantType::Block)
-    }
-
-    fn all_found(server: &mut Server<u8>, lookups: Vec<Cid>, size: u32) {
-        server.looked_up(1, lookups.into_iter().map(|cid| (cid, Some(size))).collect());
-    }
-
-    fn blocks(answer: Option<Answer>) -> (usize, u64) {
-        match answer {
-            Some(Answer { blocks, bytes, .. }) => (blocks.len(), bytes),
-            None => (0, 0),
-        }
-    }
-
-    #[test]
-    fn presence_and_absence_are_told_as_asked() {
-        let mut server = Server::<u8>::new(ServerLimits::default());
-        let mut silent = want(4);
-        silent.send_dont_have = false;
-        let entries =
-            vec![Entry::want(cid(1), WantType::Have), Entry::want(cid(2), WantType::Have), want(3), silent];
-        let lookups = server.receive(1, false, entries);
-        let sizes = [Some(5000), Some(500), None, None];
-        server.looked_up(1, lookups.into_iter().zip(sizes).collect());
-        let Some(Answer { blocks, presences, bytes }) = server.next(1) else { panic!() };
-        assert_eq!(blocks, [cid(2)], "a small block is sent in place of a HAVE");
-        assert_eq!(bytes, 500);
-        assert_eq!(presences, [(cid(1), Presence::Have), (cid(3), Presence::DontHave)]);
-        assert_eq!(server.next(1), None);
-    }
-
-    #[test]
-    fn outstanding_bytes_are_bounded_for_each_peer() {
-        let mut server = Server::<u8>::new(ServerLimits::default());
-        let lookups = server.receive(1, false, (0..20).map(want).collect());
-        all_found(&mut server, lookups, 400 << 10);
-        let mut loaded = 0;
-        while let (1, bytes) = blocks(server.next(1)) {
-            loaded += bytes;
-        }
-        assert_eq!(loaded, 3 * (400 << 10), "loading goes on while less than a MiB is outstanding");
-        server.sent(1, 400 << 10);
-        assert_eq!(blocks(server.next(1)), (1, 400 << 10));
-        assert_eq!(blocks(server.next(1)).0, 0);
-    }
-
-    #[test]
-    fn small_blocks_travel_together() {
-        let mut server = Server::<u8>::new(ServerLimits::default());
-        let lookups = server.receive(1, false, (0..100).map(want).collect());
-        all_found(&mut server, lookups, 4096);
-        assert_eq!(blocks(server.next(1)), (64, 256 << 10));
-        assert_eq!(blocks(server.next(1)).0, 36);
-    }
-
-    #[test]
-    fn floods_are_dropped_and_cancels_work_at_every_stage() {
-        let mut server = Server::<u8>::new(ServerLimits::default());
-        let lookups = server.receive(1, false, (0..5000).map(want).collect());
-        assert_eq!(lookups.len(), WANTS_MAX);
-        assert_eq!(server.dropped(), 5000 - WANTS_MAX as u64);
-        server.receive(1, false, vec![Entry::cancel(cid(0))]);
-        all_found(&mut server, lookups, 2000);
-        server.receive(1, false, (1..1000).map(|index| Entry::cancel(cid(index))).collect());
-        assert_eq!(blocks(server.next(1)).0, WANTS_MAX - 1000);
-        // Wanting and cancelling for ever keeps the order short.
-        for round in 0..100 {
-            let lookups = server.receive(1, false, (0..1000).map(|i| want(round * 1000 + i)).collect());
-            all_found(&mut server, lookups, 2000);
-            server.receive(1, false, (0..1000).map(|i| Entry::cancel(cid(round * 1000 + i))).collect());
-        }
-        assert!(server.peers[&1].queue.len() <= 3 * WANTS_MAX);
-        server.disconnected(1);
-        assert_eq!(server.next(1), None);
-    }
-
-    #[test]
-    fn a_want_for_the_block_overtakes_one_for_its_presence() {
-        let mut server = Server::<u8>::new(ServerLimits::default());
-        let lookups = server.receive(1, false, vec![Entry::want(cid(1), WantType::Have)]);
-        assert!(server.receive(1, false, vec![want(1)]).is_empty(), "looked up once");
-        all_found(&mut server, lookups, 5000);
-        assert_eq!(blocks(server.next(1)), (1, 5000));
-    }
-
-    #[test]
-    fn a_full_wantlist_replaces_the_old_one() {
-        let mut server = Server::<u8>::new(ServerLimits::default());
-        let lookups = server.receive(1, false, vec![want(1), want(2)]);
-        all_found(&mut server, lookups, 2000);
-        let lookups = server.receive(1, true, vec![want(3)]);
-        all_found(&mut server, lookups, 2000);
-        let Some(Answer { blocks, .. }) = server.next(1) else { panic!() };
-        assert_eq!(blocks, [cid(3)]);
-    }
-}
+mod tests;

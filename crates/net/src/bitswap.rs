@@ -5,8 +5,11 @@
 //! the machines allow each peer.
 
 mod actor;
+mod budget;
 mod reader;
 mod session;
+#[cfg(test)]
+mod tests;
 mod writer;
 
 pub use session::{BlockStream, FetchError, Session};
@@ -15,13 +18,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use hpips_bitswap::{BlockSource, Entry, PROTOCOL, Presence};
+use hpips_bitswap::{BlockSource, Entry, Ledger, Presence, Protocol};
 use hpips_types::Cid;
 use libp2p::{PeerId, StreamProtocol};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, mpsc, oneshot};
 
 use crate::config::Limits;
-use crate::net::Shared;
+use crate::net::{Net, Shared};
 use crate::streams::AlreadyAccepted;
 
 /// Messages and other events that wait for the owning task. Readers wait when it is full.
@@ -40,12 +43,16 @@ pub struct Stats {
     pub bytes_sent: u64,
     /// Blocks that came after they were no longer needed.
     pub blocks_late: u64,
+    /// Their bytes.
+    pub bytes_late: u64,
     /// Blocks nobody asked for, wrong bytes among them: dropped.
     pub blocks_unwanted: u64,
     /// Messages over the limits or malformed; their streams were closed.
     pub messages_refused: u64,
     /// Wants of others that were dropped over the limits.
     pub wants_dropped: u64,
+    /// Wants of others that are remembered now because their blocks are not here.
+    pub wants_waiting: u64,
 }
 
 #[derive(Debug, Default)]
@@ -55,9 +62,11 @@ struct Counters {
     blocks_sent: AtomicU64,
     bytes_sent: AtomicU64,
     blocks_late: AtomicU64,
+    bytes_late: AtomicU64,
     blocks_unwanted: AtomicU64,
     messages_refused: AtomicU64,
     wants_dropped: AtomicU64,
+    wants_waiting: AtomicU64,
 }
 
 fn count(counter: &AtomicU64, more: u64) {
@@ -79,6 +88,14 @@ enum Event {
     Unreachable(PeerId),
     /// A dial ended.
     Dialed(PeerId, bool),
+    /// The version a peer speaks.
+    Speaks(PeerId, Protocol),
+    /// Blocks were added to the source.
+    Arrived(Vec<Cid>),
+    /// Somebody asks what a peer wants, or what this node wants.
+    Wantlist(Option<PeerId>, oneshot::Sender<Vec<Cid>>),
+    /// Somebody asks what was exchanged with a peer.
+    Ledger(PeerId, oneshot::Sender<Option<Ledger>>),
     LookedUp(PeerId, Vec<(Cid, Option<u32>)>),
     Loaded(PeerId, Loaded),
     /// A message begins to go out: what it counted as outstanding.
@@ -92,6 +109,8 @@ struct Received {
     blocks: Vec<(Option<Cid>, Bytes)>,
     presences: Vec<(Cid, Presence)>,
     dropped: usize,
+    /// What useless messages of this peer are charged to.
+    budget: Arc<budget::Budget>,
 }
 
 #[derive(Debug)]
@@ -122,10 +141,43 @@ impl BitswapHandle {
             blocks_sent: get(&c.blocks_sent),
             bytes_sent: get(&c.bytes_sent),
             blocks_late: get(&c.blocks_late),
+            bytes_late: get(&c.bytes_late),
             blocks_unwanted: get(&c.blocks_unwanted),
             messages_refused: get(&c.messages_refused),
             wants_dropped: get(&c.wants_dropped),
+            wants_waiting: get(&c.wants_waiting),
         }
+    }
+}
+
+impl Net {
+    /// What this node wants of others now, or, of a peer, what it wants and has not got from here.
+    /// Empty after a shutdown.
+    pub async fn bitswap_wantlist(&self, peer: Option<PeerId>) -> Vec<Cid> {
+        self.ask_bitswap(|reply| Event::Wantlist(peer, reply)).await.unwrap_or_default()
+    }
+
+    /// What was exchanged with a peer since it was first seen; `None` when nothing was. Outlives connections.
+    pub async fn bitswap_ledger(&self, peer: PeerId) -> Option<Ledger> {
+        self.ask_bitswap(|reply| Event::Ledger(peer, reply)).await.flatten()
+    }
+
+    /// Tells that blocks have come into the block source, so that peers who asked for them before get them. Costs
+    /// nothing while nobody waits for any.
+    pub async fn bitswap_have(&self, cids: &[Cid]) {
+        let bitswap = self.bitswap();
+        // Wants whose look-up is under way are not counted; they find the block, or are asked for again.
+        if cids.is_empty() || bitswap.counters.wants_waiting.load(Ordering::Relaxed) == 0 {
+            return;
+        }
+        // After a shutdown nobody waits any more.
+        let _ = bitswap.events.send(Event::Arrived(cids.to_vec())).await;
+    }
+
+    async fn ask_bitswap<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {
+        let (reply, answer) = oneshot::channel();
+        self.bitswap().events.send(event(reply)).await.ok()?;
+        answer.await.ok()
     }
 }
 
@@ -135,8 +187,9 @@ pub(crate) fn start(
     source: Arc<dyn BlockSource>,
     limits: &Limits,
 ) -> Result<BitswapHandle, AlreadyAccepted> {
-    let protocol = StreamProtocol::new(PROTOCOL);
-    let incoming = shared.accepting.accept(protocol.clone(), limits.backlog)?;
+    let accept =
+        |protocol: Protocol| shared.accepting.accept(StreamProtocol::new(protocol.name()), limits.backlog);
+    let incoming = Protocol::ALL.into_iter().map(accept).collect::<Result<Vec<_>, _>>()?;
     let (events, inbox) = mpsc::channel(EVENTS_MAX);
     let handle = BitswapHandle {
         events: events.clone(),
@@ -145,7 +198,7 @@ pub(crate) fn start(
         sessions: Arc::default(),
     };
     shared.tasks.spawn(reader::read_all(shared.clone(), incoming, events.clone(), handle.counters.clone()));
-    let actor = actor::Actor::new(shared.clone(), protocol, source, limits, &handle);
+    let actor = actor::Actor::new(shared.clone(), source, limits, &handle);
     shared.tasks.spawn(actor.run(inbox));
     Ok(handle)
 }

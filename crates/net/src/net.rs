@@ -359,6 +359,11 @@ impl Net {
         self.0.shared.tasks.clone()
     }
 
+    #[cfg(test)]
+    pub(crate) fn accepting(&self) -> &Accepting {
+        &self.0.shared.accepting
+    }
+
     pub(crate) fn bitswap(&self) -> &BitswapHandle {
         &self.0.bitswap
     }

@@ -109,6 +109,14 @@ impl Accepting {
         names
     }
 
+    /// Accepts a protocol no longer, for peers that play a part in tests.
+    #[cfg(test)]
+    pub(crate) fn refuse(&self, protocol: &StreamProtocol) {
+        if let Some(inboxes) = &mut *self.lock() {
+            inboxes.remove(protocol);
+        }
+    }
+
     fn names(&self) -> Vec<StreamProtocol> {
         let mut inboxes = self.lock();
         let Some(inboxes) = &mut *inboxes else { return Vec::new() };

@@ -70,7 +70,9 @@ fn several_are_probed_and_the_first_holder_sends() {
         "the second holder replaces a dead one at once"
     );
     client.block(2, cid(0), 1, SECOND);
-    assert_eq!(client.drain(), [Effect::Deliver { request, cid: cid(0) }, Effect::Done(request)]);
+    let effects = client.drain();
+    assert_eq!(effects[..2], [Effect::Deliver { request, cid: cid(0) }, Effect::Done(request)]);
+    assert_eq!(sent(&effects), [(1, cid(0), "cancel")], "it remembers what it could not answer");
 }
 
 #[test]
@@ -220,6 +222,45 @@ fn closing_takes_everything_back() {
     assert_eq!(client.block(1, cid(3), 10, SECOND), Verdict::Late, "late blocks are no lies");
 }
 
+#[test]
+fn peers_of_old_versions_are_asked_one_at_a_time() {
+    let mut client = client();
+    for peer in 1..=3 {
+        client.connected(peer, Duration::ZERO);
+        client.speaks(peer, Protocol::V1_1, Duration::ZERO);
+    }
+    let session = client.open_session(Some(vec![1, 2, 3]));
+    let request = client.request(session, cids(0..1), Duration::ZERO);
+    assert_eq!(sent(&client.drain()), [(1, cid(0), "block!")]);
+    client.tick(5 * SECOND);
+    assert_eq!(sent(&client.drain()), [(1, cid(0), "cancel"), (2, cid(0), "block!")]);
+    assert_eq!(client.block(2, cid(0), 1, 6 * SECOND), Verdict::Wanted);
+    assert_eq!(client.drain(), [Effect::Deliver { request, cid: cid(0) }, Effect::Done(request)]);
+    assert!(client.involved.is_empty());
+}
+
+#[test]
+fn a_version_that_becomes_known_late_changes_what_was_asked() {
+    let mut client = client();
+    client.connected(1, Duration::ZERO);
+    client.connected(2, Duration::ZERO);
+    let session = client.open_session(Some(vec![1, 2]));
+    let old = hpips_types::content::cid_v0(b"old");
+    client.request(session, vec![(old, vec![]), (cid(0), vec![])], Duration::ZERO);
+    assert_eq!(client.drain().len(), 2, "probes");
+    client.presence(2, old, Presence::DontHave, SECOND);
+    client.presence(2, cid(0), Presence::DontHave, SECOND);
+    client.speaks(1, Protocol::V1_0, SECOND);
+    let effects = client.drain();
+    let is_missing =
+        |effect: &Effect<u8>| matches!(effect, Effect::NotFound { cid: it, .. } if *it == cid(0));
+    assert!(effects.iter().any(is_missing), "1.0.0 cannot send it: {effects:?}");
+    client.tick(3 * SECOND);
+    assert_eq!(client.wantlist(), [old], "it was asked for the block already");
+    assert_eq!(client.block(1, old, 3, 4 * SECOND), Verdict::Wanted);
+    assert!(client.is_idle());
+}
+
 /// How a peer of the simulation behaves.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Manner {
@@ -343,6 +384,6 @@ proptest! {
                 prop_assert!(outcome[&cid(index)], "{}", index);
             }
         }
-        prop_assert!(client.is_idle());
+        prop_assert!(client.is_idle() && client.involved.is_empty());
     }
 }

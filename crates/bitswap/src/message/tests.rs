@@ -50,7 +50,7 @@ fn a_block_is_named_by_its_bytes() {
         assert_ne!(cid_of_payload(&other), Some(cid));
     }
     for prefix in
-        [&[][..], &[1, 0x55, 0x12], &[1, 0x55, 0x12, 31], &[2, 0x55, 0x12, 32], &[1, 0x55, 0x13, 64]]
+        [&[][..], &[1, 0x55, 0x12], &[1, 0x55, 0x12, 31], &[2, 0x55, 0x12, 32], &[1, 0x55, 0x99, 1, 32]]
     {
         assert_eq!(
             cid_of_payload(&Payload { prefix: prefix.to_vec(), data: data.clone() }),
@@ -164,4 +164,42 @@ proptest! {
         }
         let _ = Message::decode(&Bytes::from(bytes));
     }
+}
+
+#[test]
+fn old_versions_say_what_they_can() {
+    let data = Bytes::from_static(b"hello world");
+    let (old, new) = (cid_v0(&data), cid_v1(RAW, &data));
+    let message = Message {
+        wants: vec![Entry::want(old, WantType::Have), Entry::want(new, WantType::Block), Entry::cancel(old)],
+        blocks: vec![Payload::new(&old, data.clone()), Payload::new(&new, data.clone())],
+        presences: vec![(old, Presence::Have)],
+        pending_bytes: 7,
+        ..Message::default()
+    };
+    let decoded = |protocol| {
+        let bytes = Bytes::from(message.encode_for(protocol).concat());
+        // A length below 256 takes two bytes at most.
+        let body = bytes.slice(if bytes[0] < 0x80 { 1 } else { 2 }..);
+        (Message::decode(&body).unwrap(), body)
+    };
+    let (whole, _) = decoded(Protocol::V1_2);
+    assert_eq!(whole, message);
+    let (middle, _) = decoded(Protocol::V1_1);
+    assert_eq!(middle.blocks, message.blocks);
+    assert_eq!(middle.wants.len(), 3);
+    assert!(middle.wants.iter().all(|entry| entry.want_type == WantType::Block && !entry.send_dont_have));
+    assert!(middle.presences.is_empty() && middle.pending_bytes == 0);
+    for protocol in [Protocol::V1_0, Protocol::Unversioned] {
+        let (least, body) = decoded(protocol);
+        assert_eq!(least.blocks, message.blocks[..1], "only what a CIDv0 names");
+        assert_eq!(least.wants.iter().map(|entry| entry.cid).collect::<Vec<_>>(), [old, old]);
+        assert_eq!(body[body.len() - data.len() - 2..][..2], [0x12, 11], "a bare block in field 2");
+    }
+    let answer = Message { presences: vec![(new, Presence::DontHave)], ..Message::default() };
+    assert!(answer.encode_for(Protocol::V1_1).is_empty());
+    assert_eq!(
+        Protocol::ALL.map(Protocol::name)[1..],
+        ["/ipfs/bitswap/1.1.0", "/ipfs/bitswap/1.0.0", "/ipfs/bitswap"]
+    );
 }

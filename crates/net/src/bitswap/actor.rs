@@ -6,14 +6,15 @@ use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use hpips_bitswap::{
-    BlockSource, Client, ClientLimits, Effect, Entry, Message, Payload, RequestId, Server, ServerLimits,
-    SessionId, Verdict, WANTS_MAX,
+    Answer, BlockSource, Client, ClientLimits, Effect, Entry, Message, Payload, RequestId, Server,
+    ServerLimits, SessionId, Verdict, WANTS_MAX,
 };
 use hpips_types::Cid;
-use libp2p::{PeerId, StreamProtocol};
+use libp2p::PeerId;
 use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::{Notify, Semaphore, mpsc};
 
+use super::budget::{Budget, MISS, UNWANTED};
 use super::session::{Ask, FetchError, Flow, Identity, Item};
 use super::writer::{Outgoing, write_peer};
 use super::{BitswapHandle, Counters, Event, Loaded, Received, count};
@@ -27,8 +28,8 @@ const TICK: Duration = Duration::from_millis(250);
 const WRITER_MESSAGES: usize = 2;
 /// Encoded answers that wait for a peer that does not read; wants of such a peer are dropped.
 const READY_MAX: usize = 64;
-/// Reads of the block source at once, for all peers (as many as Kubo has workers).
-const LOADS_MAX: usize = 8;
+/// Look-ups of sizes at once, for all peers; loading blocks is bounded by the server side itself.
+const LOOKUPS_MAX: usize = 8;
 
 /// What waits for one peer.
 struct Out {
@@ -48,16 +49,17 @@ struct Reader {
 
 pub(super) struct Actor {
     shared: Shared,
-    protocol: StreamProtocol,
     source: Arc<dyn BlockSource>,
     client: Client<PeerId>,
     server: Server<PeerId>,
     outs: BTreeMap<PeerId, Out>,
     connected: BTreeSet<PeerId>,
     dialing: BTreeSet<PeerId>,
+    /// Where peers pay for wants that name nothing here.
+    budgets: BTreeMap<PeerId, Arc<Budget>>,
     sessions: BTreeMap<u64, (SessionId, Weak<Identity>)>,
     readers: BTreeMap<RequestId, Reader>,
-    loads: Arc<Semaphore>,
+    lookups: Arc<Semaphore>,
     events: mpsc::Sender<Event>,
     consumed: Arc<Notify>,
     counters: Arc<Counters>,
@@ -67,7 +69,6 @@ pub(super) struct Actor {
 impl Actor {
     pub(super) fn new(
         shared: Shared,
-        protocol: StreamProtocol,
         source: Arc<dyn BlockSource>,
         limits: &Limits,
         handle: &BitswapHandle,
@@ -75,16 +76,16 @@ impl Actor {
         let client_limits = ClientLimits { silence: limits.bitswap_silence, ..ClientLimits::default() };
         Self {
             shared,
-            protocol,
             source,
             client: Client::new(client_limits),
             server: Server::new(ServerLimits::default()),
             outs: BTreeMap::new(),
             connected: BTreeSet::new(),
             dialing: BTreeSet::new(),
+            budgets: BTreeMap::new(),
             sessions: BTreeMap::new(),
             readers: BTreeMap::new(),
-            loads: Arc::new(Semaphore::new(LOADS_MAX)),
+            lookups: Arc::new(Semaphore::new(LOOKUPS_MAX)),
             events: handle.events.clone(),
             consumed: handle.consumed.clone(),
             counters: handle.counters.clone(),
@@ -142,10 +143,12 @@ impl Actor {
 
     fn disconnect(&mut self, peer: PeerId) {
         self.connected.remove(&peer);
+        self.budgets.remove(&peer);
         // The writer ends with its channel.
         self.outs.remove(&peer);
         self.server.disconnected(peer);
         self.client.disconnected(peer, self.now());
+        self.answer();
     }
 
     fn on_event(&mut self, event: Event) {
@@ -169,16 +172,37 @@ impl Actor {
                 self.dialing.remove(&peer);
                 self.client.connect_failed(peer, now);
             }
+            Event::Speaks(peer, protocol) => self.client.speaks(peer, protocol, now),
             Event::LookedUp(peer, found) => {
-                self.server.looked_up(peer, found);
-                self.answer(peer);
+                if let Some(budget) = self.budgets.get(&peer) {
+                    budget.charge(MISS * found.iter().filter(|(_, size)| size.is_none()).count() as u64);
+                }
+                let repeat = self.server.looked_up(peer, found);
+                self.look_up(peer, repeat);
+                self.answer();
+            }
+            Event::Arrived(cids) => {
+                for (peer, cids) in self.server.arrived(&cids) {
+                    self.look_up(peer, cids);
+                }
+            }
+            Event::Wantlist(Some(peer), reply) => {
+                let _ = reply.send(self.server.wantlist_for(peer).into_iter().map(|want| want.cid).collect());
+            }
+            Event::Wantlist(None, reply) => {
+                let _ = reply.send(self.client.wantlist());
+            }
+            Event::Ledger(peer, reply) => {
+                let _ = reply.send(self.server.ledger(peer));
             }
             Event::Loaded(peer, loaded) => self.on_loaded(peer, loaded),
             Event::Writing(peer, bytes) => {
                 self.server.sent(peer, bytes);
-                self.answer(peer);
+                self.answer();
+                self.flush(peer);
             }
         }
+        self.counters.wants_waiting.store(self.server.waiting() as u64, Ordering::Relaxed);
     }
 
     fn on_request(&mut self, ask: Ask) {
@@ -203,6 +227,7 @@ impl Actor {
         let now = self.now();
         let counters = self.counters.clone();
         count(&counters.wants_dropped, received.dropped as u64);
+        let (mut blocks, mut total) = (0, 0);
         for (cid, data) in received.blocks {
             let bytes = data.len() as u64;
             let verdict = cid.map_or(Verdict::Unwanted, |cid| self.client.block(peer, cid, bytes, now));
@@ -210,20 +235,31 @@ impl Actor {
                 (Verdict::Wanted, Some(cid)) => {
                     count(&counters.blocks_received, 1);
                     count(&counters.bytes_received, bytes);
+                    (blocks, total) = (blocks + 1, total + bytes);
                     self.deliver(Some((cid, data)));
                 }
-                (Verdict::Late, _) => count(&counters.blocks_late, 1),
+                (Verdict::Late, _) => {
+                    count(&counters.blocks_late, 1);
+                    count(&counters.bytes_late, bytes);
+                }
                 _ => {
                     tracing::debug!(%peer, bytes, "block nobody asked for dropped");
                     count(&counters.blocks_unwanted, 1);
+                    received.budget.charge(UNWANTED);
                     self.client.lied(peer, now);
                 }
             }
+        }
+        if blocks > 0 {
+            self.server.got(peer, blocks, total);
         }
         for (cid, presence) in received.presences {
             self.client.presence(peer, cid, presence, now);
         }
         if received.full || !received.wants.is_empty() {
+            if self.connected.contains(&peer) {
+                self.budgets.insert(peer, received.budget);
+            }
             self.on_wants(peer, received.full, received.wants);
         }
     }
@@ -239,76 +275,70 @@ impl Actor {
         let before = self.server.dropped();
         let lookups = self.server.receive(peer, full, wants);
         count(&self.counters.wants_dropped, self.server.dropped().saturating_sub(before));
-        if lookups.is_empty() {
-            return;
-        }
-        let source = self.source.clone();
-        self.read_source(move || {
-            let size = |cid: &Cid| match source.size(cid) {
-                Ok(size) => size,
-                Err(error) => {
-                    tracing::warn!(%cid, %error, "looking a block up failed");
-                    None
-                }
-            };
-            Event::LookedUp(peer, lookups.into_iter().map(|cid| (cid, size(&cid))).collect())
-        });
+        self.look_up(peer, lookups);
     }
 
-    /// Runs a read of the block source on a blocking thread, a few at a time.
-    fn read_source(&self, read: impl FnOnce() -> Event + Send + 'static) {
-        let (loads, events) = (self.loads.clone(), self.events.clone());
+    /// Finds out which blocks are here, a few peers at a time.
+    fn look_up(&self, peer: PeerId, cids: Vec<Cid>) {
+        if cids.is_empty() {
+            return;
+        }
+        let (source, lookups) = (self.source.clone(), self.lookups.clone());
+        let size = move |cid: &Cid| match source.size(cid) {
+            Ok(size) => size,
+            Err(error) => {
+                tracing::warn!(%cid, %error, "looking a block up failed");
+                None
+            }
+        };
+        let read = move || Event::LookedUp(peer, cids.into_iter().map(|cid| (cid, size(&cid))).collect());
+        self.read_source(Some(lookups), read);
+    }
+
+    /// Runs a read of the block source on a blocking thread, when a place is free where places are counted.
+    fn read_source(&self, places: Option<Arc<Semaphore>>, read: impl FnOnce() -> Event + Send + 'static) {
+        let events = self.events.clone();
         self.shared.tasks.spawn(async move {
-            let Ok(_slot) = loads.acquire().await else { return };
+            let _place = match &places {
+                Some(places) => places.acquire().await.ok(),
+                None => None,
+            };
+            // Fails only when the source panics or the runtime ends.
             if let Ok(event) = tokio::task::spawn_blocking(read).await {
-                // Fails only at shutdown.
                 let _ = events.send(event).await;
             }
         });
     }
 
-    /// Prepares what may be sent to a peer now.
-    fn answer(&mut self, peer: PeerId) {
-        while let Some(answer) = self.server.next(peer) {
+    /// Prepares what may be sent now, to whose turn it is.
+    fn answer(&mut self) {
+        while let Some((peer, answer)) = self.server.next_answer() {
             if answer.blocks.is_empty() {
                 let message = Message {
                     presences: answer.presences,
                     pending_bytes: self.server.pending_bytes(peer),
                     ..Message::default()
                 };
-                self.queue(peer, Outgoing { parts: message.encode(), bytes: answer.bytes });
+                self.queue(peer, Outgoing { message, bytes: answer.bytes });
                 continue;
             }
             let source = self.source.clone();
-            self.read_source(move || {
-                let mut loaded = Loaded {
-                    blocks: Vec::new(),
-                    gone: Vec::new(),
-                    presences: answer.presences,
-                    bytes: answer.bytes,
-                };
-                for cid in answer.blocks {
-                    match source.get(&cid) {
-                        Ok(Some(block)) => loaded.blocks.push((cid, block)),
-                        Ok(None) => loaded.gone.push(cid),
-                        Err(error) => {
-                            tracing::warn!(%cid, %error, "loading a block failed");
-                            loaded.gone.push(cid);
-                        }
-                    }
-                }
-                Event::Loaded(peer, loaded)
-            });
+            self.read_source(None, move || Event::Loaded(peer, load(&*source, answer)));
         }
-        self.flush(peer);
     }
 
     fn on_loaded(&mut self, peer: PeerId, loaded: Loaded) {
+        self.server.loaded();
         for cid in loaded.gone {
             self.server.gone(peer, cid);
         }
-        count(&self.counters.blocks_sent, loaded.blocks.len() as u64);
-        count(&self.counters.bytes_sent, loaded.blocks.iter().map(|(_, block)| block.len() as u64).sum());
+        let (blocks, bytes) =
+            (loaded.blocks.len() as u64, loaded.blocks.iter().map(|(_, block)| block.len() as u64).sum());
+        if blocks > 0 && self.connected.contains(&peer) {
+            count(&self.counters.blocks_sent, blocks);
+            count(&self.counters.bytes_sent, bytes);
+            self.server.gave(peer, blocks, bytes);
+        }
         let message = Message {
             blocks: loaded.blocks.into_iter().map(|(cid, block)| Payload::new(&cid, block)).collect(),
             presences: loaded.presences,
@@ -318,9 +348,9 @@ impl Actor {
         if message.is_empty() {
             self.server.sent(peer, loaded.bytes);
         } else {
-            self.queue(peer, Outgoing { parts: message.encode(), bytes: loaded.bytes });
+            self.queue(peer, Outgoing { message, bytes: loaded.bytes });
         }
-        self.answer(peer);
+        self.answer();
     }
 
     fn out(&mut self, peer: PeerId) -> Option<&mut Out> {
@@ -329,8 +359,7 @@ impl Actor {
         }
         Some(self.outs.entry(peer).or_insert_with(|| {
             let (writer, messages) = mpsc::channel(WRITER_MESSAGES);
-            let task =
-                write_peer(self.shared.clone(), self.protocol.clone(), peer, messages, self.events.clone());
+            let task = write_peer(self.shared.clone(), peer, messages, self.events.clone());
             self.shared.tasks.spawn(task);
             Out { writer, wants: BTreeMap::new(), ready: VecDeque::new() }
         }))
@@ -339,6 +368,7 @@ impl Actor {
     fn queue(&mut self, peer: PeerId, message: Outgoing) {
         if let Some(out) = self.out(peer) {
             out.ready.push_back(message);
+            self.flush(peer);
         }
     }
 
@@ -352,7 +382,7 @@ impl Actor {
                     out.wants = wants.split_off(&last);
                 }
                 let message = Message { wants: wants.into_values().collect(), ..Message::default() };
-                slot.send(Outgoing { parts: message.encode(), bytes: 0 });
+                slot.send(Outgoing { message, bytes: 0 });
             } else if let Some(message) = out.ready.pop_front() {
                 slot.send(message);
             } else {
@@ -466,6 +496,23 @@ impl Actor {
             self.client.tick(now);
         }
     }
+}
+
+/// Reads the blocks of an answer; blocks.
+fn load(source: &dyn BlockSource, answer: Answer) -> Loaded {
+    let (presences, bytes) = (answer.presences, answer.bytes);
+    let mut loaded = Loaded { blocks: Vec::new(), gone: Vec::new(), presences, bytes };
+    for cid in answer.blocks {
+        match source.get(&cid) {
+            Ok(Some(block)) => loaded.blocks.push((cid, block)),
+            Ok(None) => loaded.gone.push(cid),
+            Err(error) => {
+                tracing::warn!(%cid, %error, "loading a block failed");
+                loaded.gone.push(cid);
+            }
+        }
+    }
+    loaded
 }
 
 impl Reader {

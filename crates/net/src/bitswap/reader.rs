@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::{Bytes, BytesMut};
+use futures::{StreamExt, stream};
 use hpips_bitswap::{MESSAGE_BYTES_MAX, Message, MessageError, Payload, cid_of_payload};
 use hpips_types::Cid;
 use libp2p::PeerId;
@@ -14,6 +15,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, BufReader};
 use tokio::sync::{Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use super::budget::Budget;
 use super::{Counters, Event, Received, count};
 use crate::net::Shared;
 use crate::wire::Stream;
@@ -39,23 +41,27 @@ enum ReadError {
 
 pub(super) async fn read_all(
     shared: Shared,
-    mut incoming: mpsc::Receiver<(PeerId, Stream)>,
+    incoming: Vec<mpsc::Receiver<(PeerId, Stream)>>,
     events: mpsc::Sender<Event>,
     counters: Arc<Counters>,
 ) {
     let mut readers: BTreeMap<PeerId, PeerReaders> = BTreeMap::new();
-    while let Some((peer, stream)) = incoming.recv().await {
+    // Whatever version a stream has, its messages are read the same way.
+    let each = incoming.into_iter().map(|mut inbox| stream::poll_fn(move |cx| inbox.poll_recv(cx)));
+    let mut incoming = stream::select_all(each);
+    while let Some((peer, stream)) = incoming.next().await {
         for peer in readers.values_mut() {
             peer.streams.retain(|reader| !reader.stop.is_cancelled());
         }
-        readers.retain(|_, peer| !peer.streams.is_empty());
+        // Costs are not forgotten with the stream that made them.
+        readers.retain(|_, peer| !peer.streams.is_empty() || !peer.budget.is_clear());
         let list = readers.entry(peer).or_default();
         let reader = list.add();
-        let bytes = Arc::clone(&list.bytes);
+        let (bytes, budget) = (Arc::clone(&list.bytes), Arc::clone(&list.budget));
         let (events, counters) = (events.clone(), counters.clone());
         shared.tasks.spawn(async move {
             let stop = reader.stop.clone();
-            let read = read_stream(peer, stream, &events, &reader.is_idle, &bytes);
+            let read = read_stream(peer, stream, &events, &reader.is_idle, &bytes, &budget);
             match stop.run_until_cancelled(read).await {
                 Some(Err(ReadError::Message(error))) => {
                     tracing::debug!(%peer, %error, "bitswap stream closed");
@@ -83,11 +89,16 @@ struct PeerReaders {
     streams: VecDeque<Reader>,
     /// Bytes of messages that may still begin.
     bytes: Arc<Semaphore>,
+    budget: Arc<Budget>,
 }
 
 impl Default for PeerReaders {
     fn default() -> Self {
-        Self { streams: VecDeque::new(), bytes: Arc::new(Semaphore::new(PEER_BYTES_MAX)) }
+        Self {
+            streams: VecDeque::new(),
+            bytes: Arc::new(Semaphore::new(PEER_BYTES_MAX)),
+            budget: Arc::default(),
+        }
     }
 }
 
@@ -112,10 +123,16 @@ async fn read_stream(
     events: &mpsc::Sender<Event>,
     is_idle: &AtomicBool,
     bytes: &Semaphore,
+    budget: &Arc<Budget>,
 ) -> Result<(), ReadError> {
     let mut stream = BufReader::with_capacity(16 * 1024, stream);
     loop {
         is_idle.store(true, Ordering::Relaxed);
+        // Whoever asks for nothing that is here, or sends what nobody wants, waits; its connection fills up meanwhile.
+        let wait = budget.wait();
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
         let Some(len) = read_length(&mut stream).await? else { return Ok(()) };
         is_idle.store(false, Ordering::Relaxed);
         let permits = u32::try_from(len).expect("a message is shorter than 4 GiB");
@@ -129,6 +146,7 @@ async fn read_stream(
             wants: message.wants,
             presences: message.presences,
             dropped: message.dropped,
+            budget: budget.clone(),
             blocks: name(message.blocks).await,
         };
         if events.send(Event::Received(peer, received)).await.is_err() {

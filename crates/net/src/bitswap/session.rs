@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures::{Stream, StreamExt};
+use hpips_types::content::IDENTITY;
 use hpips_types::{AccountId, Cid};
 use libp2p::PeerId;
 use tokio::sync::{Notify, mpsc};
@@ -115,6 +116,12 @@ impl Session {
         let (sender, inbox) = mpsc::channel(INBOX_MAX);
         let flow = Arc::new(Flow::default());
         let peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        // An identity names its bytes: nobody has to be asked.
+        let (own, cids): (Vec<_>, Vec<_>) =
+            cids.into_iter().partition(|(cid, _)| cid.hash().code() == IDENTITY);
+        let mut own: Vec<Cid> = own.into_iter().map(|(cid, _)| cid).collect();
+        own.sort_unstable();
+        own.dedup();
         let hints = |holders: Vec<AccountId>| holders.iter().filter_map(peer_of).collect();
         let ask = Ask {
             session: self.identity.number,
@@ -125,7 +132,8 @@ impl Session {
             flow: flow.clone(),
         };
         BlockStream {
-            ask: Some(ask),
+            own,
+            ask: (!ask.cids.is_empty()).then_some(ask),
             sending: None,
             events: self.bitswap.events.clone(),
             inbox,
@@ -153,6 +161,8 @@ type Sending = Pin<Box<dyn Future<Output = bool> + Send + Sync>>;
 
 /// Verified blocks as they arrive.
 pub struct BlockStream {
+    /// Identities that were asked for.
+    own: Vec<Cid>,
     ask: Option<Ask>,
     sending: Option<Sending>,
     events: mpsc::Sender<Event>,
@@ -174,6 +184,9 @@ impl Stream for BlockStream {
     /// The first poll sends the request. Ends early only when the network shuts down.
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
         let this = &mut *self;
+        if let Some(cid) = this.own.pop() {
+            return Poll::Ready(Some(Ok((cid, Bytes::copy_from_slice(cid.hash().digest())))));
+        }
         if let Some(ask) = this.ask.take() {
             let events = this.events.clone();
             this.sending = Some(Box::pin(async move { events.send(Event::Request(ask)).await.is_ok() }));
