@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hpips_api::gateway;
+use hpips_api::routing::Routers;
 use hpips_api::rpc::Online;
 use hpips_api::{BindError, Endpoint, EndpointError, Feed, Network, Parts, Server};
 use hpips_chain::{Chain, Role, Seat, SeatError, Wallet};
@@ -39,6 +41,9 @@ pub enum RunError {
     /// The repo.
     #[error(transparent)]
     Repo(#[from] RepoError),
+    /// A setting that is no such thing.
+    #[error("the configuration is not usable")]
+    Config(#[source] crate::ConfigError),
     /// The blocks.
     #[error("cannot open the blocks")]
     Store(#[from] hpips_store::OpenError),
@@ -92,6 +97,10 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
     let node = Node::start(&repo, &config, store).await?;
     let endpoint = Endpoint { address: server.address(), token: token()?, pid: std::process::id() };
     let (end, ended) = watch::channel(false);
+    let routers = config.routers().map_err(RunError::Config)?;
+    let routers =
+        Routers::new(node.parts.net.clone(), node.parts.store.clone(), node.parts.network.clone(), routers);
+    let names = crate::offline::names(&repo, routers)?;
     let mut serving = {
         let mut ended = ended.clone();
         let online = Online {
@@ -99,16 +108,20 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
             network: node.parts.network.clone(),
             host: Arc::clone(&node.parts.host),
         };
-        let state = crate::offline::state(&repo, node.parts.store.clone(), Some(online))?;
+        let state = crate::offline::state(&repo, node.parts.store.clone(), names.clone(), Some(online))?;
         let routes = hpips_api::routes(node.parts.clone()).merge(hpips_api::rpc::router(state));
         tokio::spawn(server.serve(endpoint.token.clone(), routes, async move {
             let _ = ended.wait_for(|end| *end).await;
         }))
     };
     let gateway = match config.gateway {
-        Some(address) => crate::gateway::start(address, &node.parts, ended.clone()).await,
+        Some(address) => {
+            let settings = gateway::Config { routing: config.routing_api, ..gateway::Config::default() };
+            crate::gateway::start(address, &node.parts, names.clone(), settings, ended.clone()).await
+        }
         None => None,
     };
+    let republishing = tokio::spawn(crate::republish::run(names, crate::offline::keys(&repo)?));
     endpoint.write(repo.path())?;
     if let Some(path) = &config.mount
         && let Err(reason) = node.parts.host.mount(path)
@@ -137,6 +150,7 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
         reason = chain_ended => Err(format!("the chain ended: {}", reason.unwrap_or_default())),
         result = &mut serving => Err(format!("the api ended: {result:?}")),
     };
+    republishing.abort();
     end.send_replace(true);
     if let Some(gateway) = gateway {
         // It ends by itself; what it still reads must not outlive the store.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cid::Cid;
 use hpips_api::Parts;
 use hpips_api::gateway::{self, Config, Source};
+use hpips_api::names::Names;
 use hpips_client::blocks::Local;
 use hpips_client::{BlockGetter, FetchOptions, GetBlockError, NetBlocks};
 use tokio::net::TcpListener;
@@ -40,6 +41,8 @@ impl Source for NodeBlocks {
 pub(crate) async fn start(
     address: SocketAddr,
     parts: &Parts,
+    names: Names,
+    config: Config,
     mut ended: watch::Receiver<bool>,
 ) -> Option<JoinHandle<()>> {
     let listener = match TcpListener::bind(address).await {
@@ -56,7 +59,7 @@ pub(crate) async fn start(
         tracing::info!(%address, "the gateway listens");
     }
     let source = Arc::new(NodeBlocks { parts: parts.clone(), runtime: Handle::current() });
-    let router = gateway::router(gateway::Parts { source, config: Config::default() });
+    let router = gateway::router(gateway::Parts { source, names: Some(names), config });
     Some(tokio::spawn(async move {
         let shutdown = async move {
             let _ = ended.wait_for(|end| *end).await;

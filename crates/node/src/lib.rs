@@ -8,7 +8,9 @@ mod gateway;
 mod host;
 mod keys;
 mod offline;
+mod records;
 mod repo;
+mod republish;
 mod settings;
 mod verifier;
 

@@ -78,8 +78,10 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
         "Bootstrap": config.peers,
         "Datastore": { "StorageMax": config.storage_max.map_or_else(String::new, |bytes| bytes.to_string()) },
         "Discovery": { "MDNS": { "Enabled": config.mdns } },
+        "Gateway": { "ExposeRoutingAPI": config.routing_api },
         "Identity": { "PeerID": peer_id },
         "Import": { "Profile": config.import_profile },
+        "Routing": { "DelegatedRouters": config.delegated_routers },
         "Hpips": {
             "ApiTokenRequired": config.api_token_required,
             "AskNano": config.ask_nano,
@@ -138,6 +140,15 @@ fn from_value(all: &Value) -> Result<Config, String> {
     }
     if let Some(value) = part("/Discovery/MDNS/Enabled") {
         config.mdns = parse("Discovery.MDNS.Enabled", value)?;
+    }
+    if let Some(value) = part("/Gateway/ExposeRoutingAPI") {
+        config.routing_api = parse("Gateway.ExposeRoutingAPI", value)?;
+    }
+    if let Some(value) = part("/Routing/DelegatedRouters") {
+        config.delegated_routers = parse("Routing.DelegatedRouters", value)?;
+        config
+            .routers()
+            .map_err(|error| format!("Routing.DelegatedRouters: {}", hpips_api::chain_text(&error)))?;
     }
     if let Some(value) = part("/Import/Profile") {
         config.import_profile = parse("Import.Profile", value)?;
