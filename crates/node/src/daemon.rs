@@ -29,6 +29,8 @@ use crate::verifier::LateVerifier;
 
 /// Folder of the block store in a repo.
 pub const BLOCKS: &str = "blocks";
+/// File of a repo that says where the gateway listens, while it does.
+const GATEWAY_FILE: &str = "gateway";
 /// How long an orderly end may take before the process ends anyway. Everything acknowledged is on disk
 /// at any moment, so nothing is lost then.
 const SHUTDOWN: Duration = Duration::from_secs(8);
@@ -121,6 +123,13 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
         }
         None => None,
     };
+    if let Some((address, _)) = &gateway {
+        // Where it listens, as Kubo writes it. Whoever looks for it can do without.
+        let url = format!("http://{address}");
+        if let Err(error) = crate::repo::write_file(&repo.path().join(GATEWAY_FILE), url.as_bytes(), 0o600) {
+            tracing::warn!(%error, "the file that says where the gateway listens is not written");
+        }
+    }
     let republishing = tokio::spawn(crate::republish::run(names, crate::offline::keys(&repo)?));
     endpoint.write(repo.path())?;
     if let Some(path) = &config.mount
@@ -152,7 +161,8 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
     };
     republishing.abort();
     end.send_replace(true);
-    if let Some(gateway) = gateway {
+    let _ = std::fs::remove_file(repo.path().join(GATEWAY_FILE));
+    if let Some((_, gateway)) = gateway {
         // It ends by itself; what it still reads must not outlive the store.
         let _ = tokio::time::timeout(SHUTDOWN, gateway).await;
     }

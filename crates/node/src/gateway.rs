@@ -44,7 +44,7 @@ pub(crate) async fn start(
     names: Names,
     config: Config,
     mut ended: watch::Receiver<bool>,
-) -> Option<JoinHandle<()>> {
+) -> Option<(SocketAddr, JoinHandle<()>)> {
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -55,17 +55,17 @@ pub(crate) async fn start(
             return None;
         }
     };
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "the gateway listens");
-    }
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "the gateway listens");
     let source = Arc::new(NodeBlocks { parts: parts.clone(), runtime: Handle::current() });
     let router = gateway::router(gateway::Parts { source, names: Some(names), config });
-    Some(tokio::spawn(async move {
+    let serving = tokio::spawn(async move {
         let shutdown = async move {
             let _ = ended.wait_for(|end| *end).await;
         };
         if let Err(error) = gateway::serve(listener, router, shutdown).await {
             tracing::warn!(%error, "the gateway ended");
         }
-    }))
+    });
+    Some((address, serving))
 }

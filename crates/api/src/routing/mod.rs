@@ -228,3 +228,14 @@ fn bitswap_peer(peer: PeerId, addresses: Vec<Multiaddr>) -> PeerRecord {
 pub(crate) fn now() -> Moment {
     Moment::from_unix(SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default())
 }
+
+/// What a router answers, through the filters.
+pub fn fuzz_answer(data: &[u8]) {
+    let records = json::parse(data).unwrap_or_default();
+    assert!(records.len() <= json::PEERS_MAX, "{}", records.len());
+    let filter = filter::Filter::new(Some("tcp,!quic-v1,unknown"), Some("transport-bitswap,unknown"));
+    for record in records.into_iter().filter_map(|record| filter.apply(record)) {
+        assert!(record.addresses.len() <= 64, "{}", record.addresses.len());
+        let _ = serde_json::to_string(&json::Peer::from(&record));
+    }
+}
