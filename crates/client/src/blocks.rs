@@ -2,11 +2,16 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use cid::Cid;
 use hpips_bitswap::BlockSource;
 use rayon::prelude::*;
+
+/// How often whoever waits for others asks whether a block is still wanted: so long a thread stays busy for a reader
+/// who has left. Asking costs next to nothing.
+pub(crate) const LOOK_UP: Duration = Duration::from_millis(250);
 
 /// Why a block could not be had.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +75,31 @@ impl Left {
     /// Whether nobody waits.
     pub fn is_set(&self) -> bool {
         self.0.load(Ordering::Relaxed)
+    }
+
+    /// For whoever waits: when it is dropped, this is set.
+    pub fn watch(&self) -> Watch {
+        Watch(Some(self.clone()))
+    }
+}
+
+/// Sets a [`Left`] when it is dropped: a future or a body that keeps it tells by that that nobody waits.
+#[derive(Debug)]
+#[must_use = "when it is dropped, nobody waits"]
+pub struct Watch(Option<Left>);
+
+impl Watch {
+    /// The work is done, and nobody needs to be told.
+    pub fn done(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if let Some(left) = &self.0 {
+            left.set();
+        }
     }
 }
 
@@ -178,7 +208,9 @@ mod tests {
         let blocks = Attended::new(Arc::new(Never), left.clone());
         let cid = hpips_types::content::cid_v1(hpips_types::content::RAW, b"x");
         assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: 7, .. })));
-        left.set();
+        left.watch().done();
+        assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: 7, .. })));
+        drop(left.watch());
         assert!(matches!(blocks.get(&cid), Err(GetBlockError::Unwanted { .. })));
     }
 }

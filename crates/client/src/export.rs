@@ -1,7 +1,6 @@
 //! DAGs back to files on disk, never outside the target.
 
 use std::fs::{self, File, FileTimes, Permissions};
-use std::hash::{BuildHasher as _, Hasher as _};
 use std::io::{self, Write};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
@@ -37,6 +36,9 @@ pub enum ExportError {
     /// The DAG is not a tree of files.
     #[error("not a tree of files")]
     Walk(#[source] WalkError),
+    /// The operating system gives no randomness.
+    #[error("no randomness for the name of what is being written")]
+    Randomness,
     /// The disk refused.
     #[error("cannot write {}", path.display())]
     Write {
@@ -76,7 +78,8 @@ pub fn export(
         return Err(ExportError::Exists(target.to_path_buf()));
     }
     // Of its own length, whatever the target's: names have at most 255 bytes.
-    let partial = target.with_file_name(format!(".hpips-{:016x}.partial", random()));
+    let random = getrandom::u64().map_err(|_| ExportError::Randomness)?;
+    let partial = target.with_file_name(format!(".hpips-{random:016x}.partial"));
     let mut writer =
         Writer { target: &partial, begun: false, file: None, directories: Vec::new(), files: 0, bytes: 0 };
     let result = writer.write(root, blocks, progress).and_then(|report| {
@@ -88,11 +91,6 @@ pub fn export(
         let _ = remove(&partial);
     }
     result
-}
-
-/// Keys of hash tables are drawn from the system: enough that no two exports meet.
-fn random() -> u64 {
-    std::collections::hash_map::RandomState::new().build_hasher().finish()
 }
 
 /// Renames, never over what came to stand there meanwhile.

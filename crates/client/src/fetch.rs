@@ -22,7 +22,7 @@ use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tracing::debug;
 
-use crate::blocks::{BlockGetter, GetBlockError};
+use crate::blocks::{BlockGetter, GetBlockError, LOOK_UP};
 use crate::cache::Cache;
 use crate::object::{ObjectPart, collect};
 
@@ -30,10 +30,10 @@ use crate::object::{ObjectPart, collect};
 const WINDOW: usize = 64;
 /// Stripes rebuilt at once.
 const REBUILDS: usize = 2;
+/// Providers found in a DHT that are connected with, of one search.
+const PROVIDERS_MAX: usize = 10;
 /// Wait before peers are asked again that did not have a block.
 const AGAIN: Duration = Duration::from_millis(500);
-/// How often a reader that waits looks whether anybody still waits for it.
-const LOOK_UP: Duration = Duration::from_millis(250);
 /// Fetched blocks are stored in batches of so many bytes: each costs a sync.
 const BATCH_BYTES: usize = 16 << 20;
 
@@ -92,6 +92,8 @@ struct Inner {
     options: FetchOptions,
     runtime: Handle,
     rebuilds: tokio::sync::Semaphore,
+    /// Held while providers are looked for: one search a reader.
+    seeking: tokio::sync::Mutex<()>,
     stripes: Mutex<HashMap<Key, Arc<tokio::sync::Mutex<()>>>>,
     state: Mutex<State>,
     /// Wakes readers when something has left `pending`; `settled` wakes tasks.
@@ -149,6 +151,7 @@ impl NetBlocks {
             options,
             runtime: Handle::current(),
             rebuilds: tokio::sync::Semaphore::new(REBUILDS),
+            seeking: tokio::sync::Mutex::new(()),
             stripes: Mutex::default(),
             state: Mutex::new(state),
             arrived: Condvar::new(),
@@ -350,13 +353,55 @@ impl Inner {
                 self.fail(again, Failed::NotFound { peers });
                 break;
             }
-            if !again.is_empty() {
-                // Whoever has it may connect later.
-                tokio::time::sleep(AGAIN).await;
+            if let Some(cid) = again.first().copied() {
+                // Whoever has it is looked for, or may connect later.
+                self.seek(cid, until).await;
             }
             cids = again.into_iter().map(|cid| (cid, Vec::new())).collect();
         }
         lost
+    }
+
+    /// Looks for somebody who has a block and connects with whom is found; returns with the first connection, or
+    /// after [`AGAIN`] where there is nobody to ask. The rest of the search goes on beside the reading.
+    async fn seek(self: &Arc<Self>, cid: Cid, until: Instant) {
+        let routing = self.net.routing();
+        let turn = if routing.is_on() { self.seeking.try_lock().ok() } else { None };
+        let Some(_turn) = turn else {
+            tokio::time::sleep(AGAIN).await;
+            return;
+        };
+        let mut providers = routing.find_providers(cid);
+        let mut dials = tokio::task::JoinSet::new();
+        let (mut tried, mut connected) = (0, false);
+        let searching = async {
+            loop {
+                tokio::select! {
+                    provider = providers.recv(), if tried < PROVIDERS_MAX => match provider {
+                        Some(provider) if provider.peer != self.net.peer_id() => {
+                            tried += 1;
+                            let net = self.net.clone();
+                            dials.spawn(async move { net.connect_peer(provider.peer).await.is_ok() });
+                        }
+                        Some(_) => {}
+                        None => tried = PROVIDERS_MAX,
+                    },
+                    Some(dialed) = dials.join_next() => {
+                        if dialed.unwrap_or(false) {
+                            connected = true;
+                            return;
+                        }
+                    }
+                    else => return,
+                }
+            }
+        };
+        let _ = tokio::time::timeout_at(until.into(), searching).await;
+        debug!(%cid, tried, connected, "looked for providers");
+        dials.detach_all();
+        if !connected {
+            tokio::time::sleep(AGAIN).await;
+        }
     }
 
     async fn rebuild_all(self: &Arc<Self>, lost: BTreeMap<Key, Vec<Cid>>, until: Instant) {

@@ -2,19 +2,15 @@
 
 use std::fmt;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
 
 use bytes::Bytes;
 use hpips_types::Cid;
 use tokio::runtime::Handle;
 
-use crate::blocks::{BlockGetter, GetBlockError, Local};
+use crate::blocks::{BlockGetter, GetBlockError, LOOK_UP, Local};
 use crate::client::Client;
 use crate::fetch::NetBlocks;
 use crate::object::ObjectError;
-
-/// How often it is looked whether anybody still waits while holders are dialed.
-const LOOK_UP: Duration = Duration::from_millis(250);
 
 /// A [`BlockGetter`] as that of [`Client::blocks`], which is made when it is needed. It blocks: never call it on an
 /// async thread.
@@ -62,6 +58,7 @@ impl LazyBlocks {
         if let Some(blocks) = &*opened {
             return Ok(blocks.clone());
         }
+        // `is_wanted` is a plain closure that wakes nobody: all there is to do is to ask it now and then.
         let left = async {
             while is_wanted() {
                 tokio::time::sleep(LOOK_UP).await;

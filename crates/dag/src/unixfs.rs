@@ -48,6 +48,11 @@ pub struct Mtime {
 }
 
 impl Mtime {
+    /// This time; `None` when the nanoseconds make a second or more.
+    pub fn new(seconds: i64, nanoseconds: u32) -> Option<Self> {
+        (nanoseconds < 1_000_000_000).then_some(Self { seconds, nanoseconds })
+    }
+
     /// Seconds as a varint, nanoseconds as four bytes where there are any.
     fn encode(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(16);
@@ -192,7 +197,7 @@ fn decode_mtime(bytes: &[u8]) -> Result<Option<Mtime>, DecodeError> {
             _ => {}
         }
     }
-    Ok(seconds.filter(|_| nanoseconds < 1_000_000_000).map(|seconds| Mtime { seconds, nanoseconds }))
+    Ok(seconds.and_then(|seconds| Mtime::new(seconds, nanoseconds)))
 }
 
 #[cfg(test)]

@@ -6,6 +6,9 @@ use std::time::Duration;
 use libp2p::Multiaddr;
 use zeroize::Zeroizing;
 
+use crate::filters::Filter;
+use crate::private::PrivateKey;
+
 /// Configuration of [`crate::Net`].
 #[derive(Clone)]
 pub struct Config {
@@ -19,6 +22,20 @@ pub struct Config {
     pub agent: String,
     /// Whether peers on the local network are looked for by multicast DNS.
     pub mdns: bool,
+    /// DHTs to take part in, one of each [`Reach`] at most.
+    pub dhts: Vec<Dht>,
+    /// Whether blocks that are provided are told to a [`Reach::Public`] DHT too.
+    pub announces_public: bool,
+    /// Addresses told to others besides those found out: of a forwarded port, for example.
+    pub announce: Vec<Multiaddr>,
+    /// Relays to be reachable through, each ending in `/p2p/NAME`.
+    pub relays: Vec<Multiaddr>,
+    /// Whether a router is asked to forward the port, by UPnP.
+    pub upnp: bool,
+    /// The key of a private network: only who has it can connect. QUIC is off then.
+    pub private_key: Option<PrivateKey>,
+    /// IP networks with which no connection is made.
+    pub filters: Vec<Filter>,
     /// Bounds of memory and connections.
     pub limits: Limits,
 }
@@ -32,6 +49,13 @@ impl Config {
             peers: Vec::new(),
             agent: concat!("hpips/", env!("CARGO_PKG_VERSION")).into(),
             mdns: false,
+            dhts: Vec::new(),
+            announces_public: false,
+            announce: Vec::new(),
+            relays: Vec::new(),
+            upnp: false,
+            private_key: None,
+            filters: Vec::new(),
             limits: Limits::default(),
         }
     }
@@ -45,8 +69,50 @@ impl fmt::Debug for Config {
             .field("peers", &self.peers)
             .field("agent", &self.agent)
             .field("mdns", &self.mdns)
+            .field("dhts", &self.dhts)
+            .field("announces_public", &self.announces_public)
+            .field("announce", &self.announce)
+            .field("relays", &self.relays)
+            .field("upnp", &self.upnp)
+            .field("private", &self.private_key.is_some())
+            .field("filters", &self.filters)
             .field("limits", &self.limits)
             .finish_non_exhaustive()
+    }
+}
+
+/// Who takes part in a DHT.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reach {
+    /// The members of one network, wherever they are; addresses of any kind.
+    Network,
+    /// Machines of one local network; addresses of any kind.
+    Local,
+    /// Anybody: only public addresses are taken, and records are kept for others only when this node has one.
+    Public,
+}
+
+/// A DHT to take part in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dht {
+    /// Its protocol name, as `/ipfs/kad/1.0.0`.
+    pub protocol: String,
+    /// Who is in it.
+    pub reach: Reach,
+}
+
+impl Dht {
+    /// The DHT of an HPIPS network.
+    pub fn of_network(name: &str) -> Self {
+        Self { protocol: format!("/hpips/{name}/kad/1.0.0"), reach: Reach::Network }
+    }
+
+    /// The public one of IPFS, and the one its nodes run on a local network.
+    pub fn ipfs() -> [Self; 2] {
+        [
+            Self { protocol: "/ipfs/kad/1.0.0".into(), reach: Reach::Public },
+            Self { protocol: "/ipfs/lan/kad/1.0.0".into(), reach: Reach::Local },
+        ]
     }
 }
 
@@ -55,6 +121,14 @@ impl fmt::Debug for Config {
 pub struct Limits {
     /// Connections in all.
     pub connections_max: u32,
+    /// Above so many peers, those of least use are let go ...
+    pub peers_high: usize,
+    /// ... until so many are left.
+    pub peers_low: usize,
+    /// A peer is kept at least so long after it connected or was last used.
+    pub grace: Duration,
+    /// How often surplus peers, lost relays and given up searches are looked for.
+    pub tick: Duration,
     /// Connections with one peer; two arise when both dial at once.
     pub connections_per_peer_max: u32,
     /// Handshakes under way, each direction.
@@ -79,6 +153,10 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections_max: 512,
+            peers_high: 192,
+            peers_low: 96,
+            grace: Duration::from_secs(20),
+            tick: Duration::from_secs(5),
             connections_per_peer_max: 4,
             connections_pending_max: 128,
             idle: Duration::from_secs(3600),

@@ -1,6 +1,6 @@
 //! When to dial whom: addresses known, peers to keep, back-off. Plain values; the swarm's task performs it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use libp2p::{Multiaddr, PeerId};
@@ -72,6 +72,18 @@ impl Book {
     pub(crate) fn keep(&mut self, peer: PeerId) {
         let line = self.lines.entry(peer).or_default();
         line.keep = true;
+    }
+
+    /// Stops keeping a connection with a peer; the one that stands stays.
+    pub(crate) fn let_go(&mut self, peer: PeerId) {
+        if let Some(line) = self.lines.get_mut(&peer) {
+            line.keep = false;
+        }
+    }
+
+    /// Peers to stay connected with.
+    pub(crate) fn kept(&self) -> BTreeSet<PeerId> {
+        self.lines.iter().filter(|(_, line)| line.keep).map(|(peer, _)| *peer).collect()
     }
 
     pub(crate) fn addresses(&self, peer: &PeerId) -> &[Multiaddr] {

@@ -1,29 +1,35 @@
 //! The handle everyone holds.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use hpips_bitswap::BlockSource;
 use hpips_types::AccountId;
 use libp2p::gossipsub::IdentTopic;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::behaviour;
 use crate::bitswap::{self, BitswapHandle};
 use crate::config::{Config, Limits};
+use crate::filters::Filters;
 use crate::frames::{self, FrameReceiver, FrameSender};
 use crate::gossip::{Gossip, INBOX_MAX};
 use crate::identity::{account_of, keypair_of, peer_of};
-use crate::peers::Peers;
+use crate::peers::{PeerInfo, Peers};
+use crate::routing::Routing;
 use crate::streams::{Accepting, AlreadyAccepted, OpenError};
-use crate::swarm::{self, Actor, Command};
+use crate::swarm::{Actor, Command};
 use crate::tasks::Tasks;
 use crate::wire::Stream;
 
 /// Commands that wait for the swarm's task.
 const COMMANDS_MAX: usize = 256;
+/// The protocol of pings, which every libp2p answers.
+const PING: StreamProtocol = StreamProtocol::new("/ipfs/ping/1.0.0");
 /// Time tasks get to end at shutdown.
 const SHUTDOWN: Duration = Duration::from_secs(5);
 
@@ -69,6 +75,8 @@ struct Inner {
     listening: watch::Receiver<Vec<Multiaddr>>,
     shared: Shared,
     bitswap: BitswapHandle,
+    routing: Routing,
+    filters: Filters,
 }
 
 /// What tasks of the network use. They must not hold a [`Net`], which would keep itself alive.
@@ -113,7 +121,9 @@ impl Net {
         };
         // Protocols are accepted before the first connection, so that no peer finds them missing.
         let bitswap = bitswap::start(&shared, source, &config.limits)?;
-        let swarm = swarm::build(&config, accepting)?;
+        let filters = Filters::new(&config.filters);
+        let swarm = behaviour::build(&config, accepting, peers.clone(), filters.clone())?;
+        let routing = Routing { is_on: !config.dhts.is_empty(), commands: commands.clone() };
         let mut actor = Actor::new(swarm, &config, inbox, peers, listening)?;
         let ready = actor.listen().await;
         let net = Self(Arc::new(Inner {
@@ -124,6 +134,8 @@ impl Net {
             listening: listen_addrs,
             shared,
             bitswap,
+            routing,
+            filters,
         }));
         ready?;
         tasks.spawn(actor.run());
@@ -160,6 +172,64 @@ impl Net {
     /// Whether an account has an open connection.
     pub fn is_connected(&self, account: &AccountId) -> bool {
         peer_of(account).is_some_and(|peer| self.0.shared.peers.is_connected(&peer))
+    }
+
+    /// What is known of everyone connected, sorted by name.
+    pub fn peers(&self) -> Vec<PeerInfo> {
+        self.0.shared.peers.infos()
+    }
+
+    /// Bytes received and sent since the start, on streams of this node: bitswap, pieces, consensus.
+    pub fn traffic(&self) -> (u64, u64) {
+        self.0.shared.peers.totals()
+    }
+
+    /// Networks with which no connection is made.
+    pub fn filters(&self) -> &Filters {
+        &self.0.filters
+    }
+
+    /// The DHTs.
+    pub fn routing(&self) -> &Routing {
+        &self.0.routing
+    }
+
+    /// As [`Net::connect`], with any peer, known by the address book or a DHT.
+    ///
+    /// # Errors
+    /// [`OpenError::NotConnected`] when no address is known or none answers.
+    pub async fn connect_peer(&self, peer: PeerId) -> Result<(), OpenError> {
+        self.0.shared.connect(peer).await
+    }
+
+    /// Closes all connections with any peer.
+    pub async fn disconnect_peer(&self, peer: PeerId) {
+        let _ = self.command(Command::Disconnect(peer)).await;
+    }
+
+    /// Stops keeping a connection with an account: undoes [`Net::keep`].
+    pub async fn let_go(&self, account: AccountId) {
+        if let Some(peer) = peer_of(&account) {
+            let _ = self.command(Command::LetGo(peer)).await;
+        }
+    }
+
+    /// Sends bytes there and back: the time of one round trip, connecting first where needed.
+    ///
+    /// # Errors
+    /// [`OpenError`] by variant.
+    pub async fn ping(&self, peer: PeerId) -> Result<Duration, OpenError> {
+        self.0.shared.connect(peer).await?;
+        let mut stream = self.0.shared.open(peer, PING).await?;
+        let round = async {
+            let (began, sent) = (Instant::now(), [0x5a; 32]);
+            stream.write_all(&sent).await?;
+            stream.flush().await?;
+            let mut echo = [0; 32];
+            stream.read_exact(&mut echo).await?;
+            Ok(began.elapsed())
+        };
+        self.deadline(round).await?.map_err(OpenError::Io)
     }
 
     /// Waits until all of these are connected; whoever waits sets the deadline. Does not dial.

@@ -26,6 +26,7 @@ use libp2p::{InboundUpgrade, Multiaddr, OutboundUpgrade, PeerId, StreamProtocol}
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::peers::Peers;
 use crate::wire::Stream;
 
 /// Streams that one connection may be negotiating on our behalf; more wait in the swarm's own queues.
@@ -121,6 +122,7 @@ impl Accepting {
 /// The behaviour.
 pub(crate) struct Behaviour {
     accepting: Accepting,
+    peers: Arc<Peers>,
     open: Duration,
     requests: VecDeque<(PeerId, OpenRequest)>,
     waker: Option<Waker>,
@@ -134,8 +136,8 @@ pub(crate) struct OpenRequest {
 }
 
 impl Behaviour {
-    pub(crate) fn new(accepting: Accepting, open: Duration) -> Self {
-        Self { accepting, open, requests: VecDeque::new(), waker: None }
+    pub(crate) fn new(accepting: Accepting, peers: Arc<Peers>, open: Duration) -> Self {
+        Self { accepting, peers, open, requests: VecDeque::new(), waker: None }
     }
 
     /// Opens a stream on a connection that exists; the requester learns the outcome. Without a connection the
@@ -151,6 +153,7 @@ impl Behaviour {
         Handler {
             peer,
             accepting: self.accepting.clone(),
+            peers: self.peers.clone(),
             open: self.open,
             requests: VecDeque::new(),
             opening: 0,
@@ -207,6 +210,7 @@ impl NetworkBehaviour for Behaviour {
 pub(crate) struct Handler {
     peer: PeerId,
     accepting: Accepting,
+    peers: Arc<Peers>,
     open: Duration,
     requests: VecDeque<OpenRequest>,
     opening: usize,
@@ -216,7 +220,7 @@ pub(crate) struct Handler {
 
 impl Handler {
     fn stream(&self, stream: libp2p::Stream) -> Stream {
-        Stream::new(stream, self.closed.token().clone())
+        Stream::new(stream, self.closed.token().clone(), self.peers.traffic(&self.peer))
     }
 }
 

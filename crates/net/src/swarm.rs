@@ -2,6 +2,7 @@
 //! its events, so nobody can stall it.
 
 use std::collections::{HashMap, HashSet};
+use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,30 +11,34 @@ use futures::StreamExt;
 use hpips_types::AccountId;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
-use libp2p::swarm::behaviour::toggle::Toggle;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, NetworkBehaviour, SwarmEvent};
+use libp2p::swarm::{DialError, SwarmEvent};
 use libp2p::{
-    Multiaddr, PeerId, StreamProtocol, Swarm, connection_limits, gossipsub, identify, mdns, noise, ping, tcp,
-    yamux,
+    Multiaddr, PeerId, StreamProtocol, Swarm, autonat, gossipsub, identify, kad, mdns, ping, relay, upnp,
 };
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Interval, MissedTickBehavior};
 
-use crate::config::Config;
+use crate::address::is_public;
+use crate::behaviour::{Behaviour, BehaviourEvent};
+use crate::config::{Config, Reach};
+use crate::connections::Connections;
+use crate::dht::{self, Lookups};
 use crate::dial::Book;
 use crate::gossip::GossipError;
-use crate::identity::{account_of, keypair_of, split_peer};
+use crate::identity::{account_of, split_peer};
 use crate::net::StartError;
 use crate::peers::Peers;
-use crate::streams::{self, Accepting, OpenError, Opened};
+use crate::streams::{OpenError, Opened};
 
 /// Requests to one peer that wait for a connection; more are refused.
 const WAITING_MAX: usize = 256;
 /// Addresses taken from what a peer says about itself.
 const IDENTIFY_ADDRESSES_MAX: usize = 8;
-
-/// Room for signature, key and topic around a gossip message.
-const GOSSIP_ENVELOPE_BYTES: usize = 4096;
+/// Relays looked for by a node that others cannot reach.
+const RELAYS_MAX: usize = 2;
+/// The protocol of a peer that relays for others.
+const HOP: StreamProtocol = StreamProtocol::new("/libp2p/circuit/relay/0.2.0/hop");
 
 /// What the rest of the program asks of the swarm.
 #[derive(Debug)]
@@ -46,76 +51,12 @@ pub(crate) enum Command {
     Disconnect(PeerId),
     Subscribe(gossipsub::IdentTopic, mpsc::Sender<(AccountId, Bytes)>),
     Publish(gossipsub::IdentTopic, Bytes, oneshot::Sender<Result<(), GossipError>>),
+    Route(dht::Ask),
+    /// Stops keeping a connection with a peer.
+    LetGo(PeerId),
 }
 
-#[derive(NetworkBehaviour)]
-pub(crate) struct Behaviour {
-    limits: connection_limits::Behaviour,
-    identify: identify::Behaviour,
-    ping: ping::Behaviour,
-    gossip: gossipsub::Behaviour,
-    mdns: Toggle<mdns::tokio::Behaviour>,
-    streams: streams::Behaviour,
-}
-
-/// Builds the swarm; must run inside a tokio runtime.
-pub(crate) fn build(config: &Config, accepting: Accepting) -> Result<Swarm<Behaviour>, StartError> {
-    let limits = &config.limits;
-    let keypair = keypair_of(&config.seed);
-    let peer = keypair.public().to_peer_id();
-    let failed = |source: Box<dyn std::error::Error + Send + Sync>| StartError::Setup(source);
-
-    let gossip = gossipsub::ConfigBuilder::default()
-        .max_transmit_size(limits.gossip_bytes_max + GOSSIP_ENVELOPE_BYTES)
-        .validation_mode(gossipsub::ValidationMode::Strict)
-        .message_id_fn(|message| {
-            let mut hasher = blake3::Hasher::new_derive_key("hpips/net/gossip-id/v1");
-            hasher.update(&(message.topic.as_str().len() as u64).to_le_bytes());
-            hasher.update(message.topic.as_str().as_bytes());
-            hasher.update(&message.data);
-            gossipsub::MessageId::from(&hasher.finalize().as_bytes()[..20])
-        })
-        .heartbeat_initial_delay(Duration::from_millis(100))
-        .heartbeat_interval(Duration::from_millis(700))
-        .build()
-        .map_err(|error| failed(error.to_string().into()))?;
-    let gossip = gossipsub::Behaviour::new(gossipsub::MessageAuthenticity::Signed(keypair.clone()), gossip)
-        .map_err(|error| failed(error.into()))?;
-    let mdns = config
-        .mdns
-        .then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), peer))
-        .transpose()
-        .map_err(|error| failed(error.into()))?;
-    let behaviour = Behaviour {
-        limits: connection_limits::Behaviour::new(
-            connection_limits::ConnectionLimits::default()
-                .with_max_established(Some(limits.connections_max))
-                .with_max_established_per_peer(Some(limits.connections_per_peer_max))
-                .with_max_pending_incoming(Some(limits.connections_pending_max))
-                .with_max_pending_outgoing(Some(limits.connections_pending_max)),
-        ),
-        identify: identify::Behaviour::new(
-            identify::Config::new("ipfs/0.1.0".into(), keypair.public())
-                .with_agent_version(config.agent.clone()),
-        ),
-        ping: ping::Behaviour::new(ping::Config::new().with_interval(limits.ping).with_timeout(limits.ping)),
-        gossip,
-        mdns: mdns.into(),
-        streams: streams::Behaviour::new(accepting, limits.open),
-    };
-    let idle = limits.idle;
-    let swarm = libp2p::SwarmBuilder::with_existing_identity(keypair)
-        .with_tokio()
-        .with_tcp(tcp::Config::default().nodelay(true), noise::Config::new, yamux::Config::default)
-        .map_err(|error| failed(error.into()))?
-        .with_behaviour(|_| behaviour)
-        .expect("the behaviour is made already")
-        .with_swarm_config(|swarm| swarm.with_idle_connection_timeout(idle))
-        .build();
-    Ok(swarm)
-}
-
-/// Fails when somebody listens on a TCP port already. The transport would not notice: it shares ports.
+/// Fails when somebody listens on a port already. The transport would not notice: it shares ports.
 fn probe(address: &Multiaddr) -> std::io::Result<()> {
     let mut parts = address.iter();
     let ip: std::net::IpAddr = match parts.next() {
@@ -125,8 +66,16 @@ fn probe(address: &Multiaddr) -> std::io::Result<()> {
     };
     match parts.next() {
         Some(Protocol::Tcp(port)) if port != 0 => std::net::TcpListener::bind((ip, port)).map(drop),
+        Some(Protocol::Udp(port)) if port != 0 => std::net::UdpSocket::bind((ip, port)).map(drop),
         _ => Ok(()),
     }
+}
+
+/// Whether an address cannot be listened on because the machine has no IPv6.
+fn is_missing_family(address: &Multiaddr, error: &std::io::Error) -> bool {
+    let is_v6 = matches!(address.iter().next(), Some(Protocol::Ip6(_)));
+    // `EAFNOSUPPORT` has no kind of its own.
+    is_v6 && (error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97))
 }
 
 /// State of the task.
@@ -140,6 +89,15 @@ pub(crate) struct Actor {
     book: Book,
     waiting: HashMap<PeerId, Vec<oneshot::Sender<Result<(), OpenError>>>>,
     topics: HashMap<gossipsub::TopicHash, Vec<mpsc::Sender<(AccountId, Bytes)>>>,
+    connections: Connections,
+    lookups: Lookups,
+    announces_public: bool,
+    /// Relays of the configuration, and those found; with the listener while one stands.
+    relays: HashMap<PeerId, (Multiaddr, Option<ListenerId>)>,
+    relays_kept: HashSet<PeerId>,
+    /// Connections with peers elsewhere on the internet: without any, this is a network of its own.
+    public_connections: usize,
+    tick: Interval,
     started: Instant,
 }
 
@@ -161,14 +119,38 @@ impl Actor {
             }
         }
         let mut starting = HashSet::new();
-        for address in &config.listen {
-            probe(address)
-                .map_err(|source| StartError::Listen { address: address.clone(), source: source.into() })?;
+        let has_place_for_key = |address: &&Multiaddr| {
+            config.private_key.is_none() || !address.iter().any(|part| matches!(part, Protocol::QuicV1))
+        };
+        for address in config.listen.iter().filter(has_place_for_key) {
+            match probe(address) {
+                Ok(()) => {}
+                Err(error) if is_missing_family(address, &error) => {
+                    tracing::info!(%address, "not listened on: this machine has no IPv6");
+                    continue;
+                }
+                Err(source) => {
+                    return Err(StartError::Listen { address: address.clone(), source: source.into() });
+                }
+            }
             let listener = swarm
                 .listen_on(address.clone())
                 .map_err(|source| StartError::Listen { address: address.clone(), source: source.into() })?;
             starting.insert(listener);
         }
+        for address in &config.announce {
+            swarm.add_external_address(address.clone());
+        }
+        let mut relays = HashMap::new();
+        for address in &config.relays {
+            let (peer, bare) = split_peer(address).ok_or_else(|| StartError::PeerAddress(address.clone()))?;
+            book.keep(peer);
+            book.add(peer, bare);
+            relays.insert(peer, (address.clone(), None));
+        }
+        let mut tick = tokio::time::interval(config.limits.tick);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let limits = &config.limits;
         Ok(Self {
             swarm,
             commands,
@@ -178,6 +160,13 @@ impl Actor {
             book,
             waiting: HashMap::new(),
             topics: HashMap::new(),
+            connections: Connections::new(limits.peers_high, limits.peers_low, limits.grace),
+            lookups: Lookups::default(),
+            announces_public: config.announces_public,
+            relays_kept: relays.keys().copied().collect(),
+            relays,
+            public_connections: 0,
+            tick,
             started: Instant::now(),
         })
     }
@@ -192,7 +181,7 @@ impl Actor {
             match self.swarm.select_next_some().await {
                 SwarmEvent::NewListenAddr { listener_id, address } => {
                     self.starting.remove(&listener_id);
-                    self.listening.send_modify(|all| all.push(address));
+                    self.listens(address);
                 }
                 SwarmEvent::ListenerClosed { addresses, reason: Err(source), .. } => {
                     let address = addresses.first().cloned().unwrap_or_else(Multiaddr::empty);
@@ -217,6 +206,7 @@ impl Actor {
                     None => return,
                 },
                 event = self.swarm.select_next_some() => self.on_event(event),
+                _ = self.tick.tick() => self.on_tick(),
                 () = tokio::time::sleep(wait.unwrap_or(Duration::MAX)), if wait.is_some() => {}
             }
         }
@@ -256,6 +246,11 @@ impl Actor {
                     }
                 }
             }
+            Command::Route(ask) => {
+                let behaviour = self.swarm.behaviour_mut();
+                self.lookups.ask(ask, self.announces_public, behaviour.dhts());
+            }
+            Command::LetGo(peer) => self.book.let_go(peer),
             Command::Disconnect(peer) => {
                 let _ = self.swarm.disconnect_peer_id(peer);
             }
@@ -299,13 +294,10 @@ impl Actor {
     /// Starts a dial; false when that cannot succeed.
     fn dial_peer(&mut self, peer: PeerId) -> bool {
         let addresses = self.book.addresses(&peer).to_vec();
-        if addresses.is_empty() {
-            self.book.failed(peer, self.now());
-            return false;
-        }
         // A fresh port: reusing the listening port trips over the TIME_WAIT of a peer that was just killed.
         let opts = DialOpts::peer_id(peer)
             .addresses(addresses)
+            .extend_addresses_through_behaviour()
             .condition(PeerCondition::DisconnectedAndNotDialing)
             .allocate_new_port()
             .build();
@@ -324,9 +316,24 @@ impl Actor {
 
     fn on_event(&mut self, event: SwarmEvent<BehaviourEvent>) {
         match event {
-            SwarmEvent::NewListenAddr { address, .. } => self.listening.send_modify(|all| all.push(address)),
+            SwarmEvent::NewListenAddr { address, .. } => self.listens(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => {
                 self.listening.send_modify(|all| all.retain(|known| *known != address));
+                self.swarm.remove_external_address(&address);
+                self.set_modes();
+            }
+            SwarmEvent::ExternalAddrConfirmed { address } => {
+                tracing::info!(%address, "reachable from outside");
+                self.set_modes();
+            }
+            SwarmEvent::ExternalAddrExpired { .. } => self.set_modes(),
+            SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
+                for (relay, (_, listener)) in &mut self.relays {
+                    if *listener == Some(listener_id) {
+                        tracing::debug!(%relay, ?reason, "relay lost");
+                        *listener = None;
+                    }
+                }
             }
             SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
                 if endpoint.is_dialer() {
@@ -335,7 +342,12 @@ impl Actor {
                     self.book.add(peer_id, bare);
                 }
                 self.book.connected(peer_id);
-                self.peers.connect(peer_id);
+                self.connections.connected(peer_id, self.now());
+                self.peers.connect(peer_id, &endpoint);
+                if is_public(endpoint.get_remote_address()) {
+                    self.public_connections += 1;
+                    self.set_modes();
+                }
                 if num_established.get() == 1 {
                     tracing::debug!(peer = %peer_id, "connected");
                 }
@@ -343,8 +355,16 @@ impl Actor {
                     let _ = reply.send(Ok(()));
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, num_established: 0, cause, .. } => {
+            SwarmEvent::ConnectionClosed { peer_id, endpoint, num_established, cause, .. } => {
+                if is_public(endpoint.get_remote_address()) {
+                    self.public_connections = self.public_connections.saturating_sub(1);
+                    self.set_modes();
+                }
+                if num_established > 0 {
+                    return;
+                }
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
+                self.connections.disconnected(&peer_id);
                 self.book.disconnected(peer_id, self.now());
                 self.peers.disconnect(peer_id);
             }
@@ -374,15 +394,36 @@ impl Actor {
                 tracing::debug!(%peer, %error, "ping failed, closing");
                 self.swarm.close_connection(connection);
             }
+            BehaviourEvent::Ping(ping::Event { peer, result: Ok(time), .. }) => {
+                self.peers.answered(&peer, time);
+            }
             BehaviourEvent::Identify(identify::Event::Received { peer_id, info, .. }) => {
-                for address in info.listen_addrs.into_iter().take(IDENTIFY_ADDRESSES_MAX) {
-                    let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
-                    self.book.add_behind(peer_id, bare);
-                }
-                if self.swarm.is_connected(&peer_id) {
-                    self.book.connected(peer_id);
+                self.on_identified(peer_id, info);
+            }
+            BehaviourEvent::DhtNetwork(event) => self.on_dht(Reach::Network, event),
+            BehaviourEvent::DhtLocal(event) => self.on_dht(Reach::Local, event),
+            BehaviourEvent::DhtPublic(event) => self.on_dht(Reach::Public, event),
+            BehaviourEvent::Autonat(autonat::v2::client::Event { tested_addr, server, result, .. }) => {
+                if let Err(error) = result {
+                    tracing::debug!(address = %tested_addr, %server, %error, "not reachable from outside");
                 }
             }
+            BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
+                relay_peer_id,
+                ..
+            }) => {
+                tracing::debug!(relay = %relay_peer_id, "reachable by relay");
+            }
+            BehaviourEvent::Dcutr(event) => match event.result {
+                Ok(_) => tracing::debug!(peer = %event.remote_peer_id, "direct way found"),
+                Err(error) => tracing::debug!(peer = %event.remote_peer_id, %error, "no direct way"),
+            },
+            BehaviourEvent::Upnp(event) => match event {
+                upnp::Event::NewExternalAddr { external_addr, .. } => {
+                    tracing::info!(address = %external_addr, "the router forwards the port");
+                }
+                other => tracing::debug!(?other, "no port forwarded by upnp"),
+            },
             BehaviourEvent::Mdns(mdns::Event::Discovered(found)) => {
                 for (peer, address) in found {
                     let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
@@ -394,6 +435,127 @@ impl Actor {
             }
             _ => {}
         }
+    }
+
+    /// Takes note of an address that is listened on and tells others: a machine of the same network can use it.
+    fn listens(&mut self, address: Multiaddr) {
+        self.swarm.add_external_address(address.clone());
+        self.listening.send_modify(|all| all.push(address));
+        self.set_modes();
+    }
+
+    /// Whether others can be expected to reach this node: it has a public address, or they are on its own network.
+    fn is_reachable(&self) -> (bool, bool) {
+        let mut addresses = self.swarm.external_addresses();
+        let is_public = addresses.any(is_public);
+        let is_local = self.public_connections == 0 && self.swarm.external_addresses().next().is_some();
+        (is_public, is_public || is_local)
+    }
+
+    /// Serves DHTs and relays others only where others reach this node.
+    fn set_modes(&mut self) {
+        let (public, anyhow) = self.is_reachable();
+        for (reach, dht) in self.swarm.behaviour_mut().dhts() {
+            let serves = match reach {
+                Reach::Network => anyhow,
+                Reach::Local => true,
+                Reach::Public => public,
+            };
+            let mode = if serves { kad::Mode::Server } else { kad::Mode::Client };
+            if dht.mode() != mode {
+                tracing::debug!(?reach, %mode, "dht");
+                dht.set_mode(Some(mode));
+            }
+        }
+        let status = if anyhow { relay::Status::Enable } else { relay::Status::Disable };
+        self.swarm.behaviour_mut().relay.set_status(Some(status));
+    }
+
+    fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
+        for address in info.listen_addrs.into_iter().take(IDENTIFY_ADDRESSES_MAX) {
+            let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
+            self.book.add_behind(peer, bare);
+        }
+        if self.swarm.is_connected(&peer) {
+            self.book.connected(peer);
+        }
+        let addresses = self.book.addresses(&peer).to_vec();
+        for (reach, dht) in self.swarm.behaviour_mut().dhts() {
+            if !info.protocols.iter().any(|protocol| dht.protocol_names().contains(protocol)) {
+                dht.remove_peer(&peer);
+                continue;
+            }
+            for address in addresses.iter().filter(|address| reach != Reach::Public || is_public(address)) {
+                dht.add_address(&peer, address.clone());
+            }
+        }
+        if info.protocols.contains(&HOP) {
+            self.may_relay(peer, &addresses);
+        }
+        self.peers.identified(&peer, info.agent_version, &info.protocols);
+    }
+
+    fn on_dht(&mut self, reach: Reach, event: kad::Event) {
+        let behaviour = self.swarm.behaviour_mut();
+        let Some((_, dht)) = behaviour.dhts().find(|(known, _)| *known == reach) else { return };
+        if let Some(provider) = self.lookups.on_event(reach, dht, event) {
+            for address in provider.addresses {
+                let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
+                self.book.add_behind(provider.peer, bare);
+            }
+        }
+    }
+
+    /// Remembers a peer that relays, for when this node turns out not to be reachable.
+    fn may_relay(&mut self, peer: PeerId, addresses: &[Multiaddr]) {
+        let found = addresses.iter().find(|address| is_public(address));
+        if let Some(address) = found
+            && self.relays.len() < self.relays_kept.len() + RELAYS_MAX
+            && let Ok(address) = address.clone().with_p2p(peer)
+        {
+            self.relays.entry(peer).or_insert((address, None));
+        }
+    }
+
+    fn on_tick(&mut self) {
+        let behaviour = self.swarm.behaviour_mut();
+        self.lookups.sweep(behaviour.dhts());
+        self.listen_by_relays();
+        let keep = self.book.kept();
+        let now = self.now();
+        let peers = &self.peers;
+        let used = |peer: &PeerId| peers.used(peer).map(|at| at.saturating_duration_since(self.started));
+        for peer in self.connections.surplus(&keep, used, now) {
+            tracing::debug!(%peer, "let go: more peers than the high water");
+            let _ = self.swarm.disconnect_peer_id(peer);
+        }
+    }
+
+    /// Keeps an address at each relay: of the configuration always, of those found where nothing else is reachable.
+    fn listen_by_relays(&mut self) {
+        let (_, is_reachable) = self.is_reachable();
+        let mut lost = Vec::new();
+        for (peer, (address, listener)) in &mut self.relays {
+            let is_kept = self.relays_kept.contains(peer);
+            if !is_kept && is_reachable {
+                if let Some(listener) = listener.take() {
+                    self.swarm.remove_listener(listener);
+                }
+                continue;
+            }
+            if listener.is_some() {
+                continue;
+            }
+            if !is_kept && !self.swarm.is_connected(peer) {
+                lost.push(*peer);
+                continue;
+            }
+            match self.swarm.listen_on(address.clone().with(Protocol::P2pCircuit)) {
+                Ok(id) => *listener = Some(id),
+                Err(error) => tracing::debug!(relay = %peer, %error, "relay not usable"),
+            }
+        }
+        lost.iter().for_each(|peer| drop(self.relays.remove(peer)));
     }
 
     fn on_gossip(&mut self, message: gossipsub::Message) {

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::peers::Traffic;
+
 /// An authenticated, encrypted, ordered byte stream with one peer. Dropping it resets it.
 ///
 /// When its connection ends, everything that waits on it is woken and fails. (The multiplexer alone leaves a
@@ -18,12 +21,17 @@ use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 pub struct Stream {
     inner: Compat<libp2p::Stream>,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
+    traffic: Option<Arc<Traffic>>,
 }
 
 impl Stream {
     /// A stream that lives no longer than `closed` is pending.
-    pub(crate) fn new(stream: libp2p::Stream, closed: CancellationToken) -> Self {
-        Self { inner: stream.compat(), closed: Box::pin(closed.cancelled_owned()) }
+    pub(crate) fn new(
+        stream: libp2p::Stream,
+        closed: CancellationToken,
+        traffic: Option<Arc<Traffic>>,
+    ) -> Self {
+        Self { inner: stream.compat(), closed: Box::pin(closed.cancelled_owned()), traffic }
     }
 
     /// Fails what is pending when the connection is gone.
@@ -47,7 +55,11 @@ impl AsyncRead for Stream {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
+        let before = buf.filled().len();
         let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        if let (Poll::Ready(Ok(())), Some(traffic)) = (&polled, &self.traffic) {
+            traffic.received(buf.filled().len() - before);
+        }
         self.unless_closed(cx, polled)
     }
 }
@@ -55,6 +67,9 @@ impl AsyncRead for Stream {
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
         let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        if let (Poll::Ready(Ok(bytes)), Some(traffic)) = (&polled, &self.traffic) {
+            traffic.sent(*bytes);
+        }
         self.unless_closed(cx, polled)
     }
 

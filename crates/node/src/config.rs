@@ -14,6 +14,40 @@ const ROUTERS_MAX: usize = 16;
 /// A configuration is a page of text; more is not one.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
+/// Where a node listens by default: the port of IPFS, over TCP and QUIC. A machine without IPv6 passes over its lines.
+const LISTEN: [&str; 4] = [
+    "/ip4/0.0.0.0/tcp/4001",
+    "/ip6/::/tcp/4001",
+    "/ip4/0.0.0.0/udp/4001/quic-v1",
+    "/ip6/::/udp/4001/quic-v1",
+];
+
+/// Which DHTs a node takes part in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Routing {
+    /// That of the joined network; those of IPFS where none is joined or blocks are announced there.
+    #[default]
+    Auto,
+    /// That of the joined network and those of IPFS.
+    Dht,
+    /// None.
+    None,
+}
+
+/// Which blocks are told to the DHTs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Provide {
+    /// Pinned roots and the root of the files: what people ask for by name.
+    #[default]
+    Roots,
+    /// Everything that is pinned.
+    Pinned,
+    /// Every block.
+    All,
+}
+
 /// What a person may set for one node. Values that a whole network shares stand in its genesis instead.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -39,6 +73,24 @@ pub struct Config {
     pub import_profile: String,
     /// Whether peers on the same local network find each other.
     pub mdns: bool,
+    /// Which DHTs this node takes part in.
+    pub routing: Routing,
+    /// Whether blocks that are here are told to the public IPFS network too; joins its DHT.
+    pub announce_public: bool,
+    /// Which blocks are told to the DHTs.
+    pub provide: Provide,
+    /// Multiaddresses told to others besides those found out: of a forwarded port, for example.
+    pub announce: Vec<String>,
+    /// Relays to be reachable through, each ending in `/p2p/...`.
+    pub relays: Vec<String>,
+    /// Networks with which no connection is made, as `/ip4/192.168.0.0/ipcidr/16`.
+    pub filters: Vec<String>,
+    /// Whether the router is asked to forward the port (UPnP); never when only loopback is listened on.
+    pub upnp: bool,
+    /// Above so many peers, those of least use are let go.
+    pub peers_high: usize,
+    /// So many peers are left then.
+    pub peers_low: usize,
     /// Folder of the proving keys, shared by the nodes of a user; by default under the user's cache.
     /// Keys of a test network take about 100 MB.
     pub keys: Option<PathBuf>,
@@ -53,7 +105,7 @@ pub struct Config {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            listen: vec!["/ip4/0.0.0.0/tcp/4001".into()],
+            listen: LISTEN.map(str::to_owned).to_vec(),
             peers: Vec::new(),
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5001)),
             gateway: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
@@ -63,6 +115,15 @@ impl Default for Config {
             storage_max: None,
             import_profile: "unixfs-v1-2025".into(),
             mdns: true,
+            routing: Routing::Auto,
+            announce_public: false,
+            provide: Provide::Roots,
+            announce: Vec::new(),
+            relays: Vec::new(),
+            filters: Vec::new(),
+            upnp: true,
+            peers_high: 192,
+            peers_low: 96,
             keys: None,
             compute_threads: 1,
             ask_nano: 50_000_000,
@@ -115,6 +176,17 @@ pub enum ConfigError {
     /// Too many of them.
     #[error("delegated_routers may be {ROUTERS_MAX} at most, not {0}: every one is asked each time")]
     Routers(usize),
+    /// Not a network.
+    #[error("filters")]
+    Filter(#[from] hpips_net::FilterError),
+    /// Low over high.
+    #[error("peers_low must be at most peers_high, and peers_high 1 to 400, not {low} and {high}")]
+    Peers {
+        /// As given.
+        low: usize,
+        /// As given.
+        high: usize,
+    },
     /// Out of range.
     #[error("compute_threads must be 1 to 256, not {0}")]
     Threads(usize),
@@ -178,6 +250,12 @@ impl Config {
             return Err(ConfigError::Profile(self.import_profile.clone()));
         }
         self.routers()?;
+        for filter in &self.filters {
+            filter.parse::<hpips_net::Filter>()?;
+        }
+        if !(1..=400).contains(&self.peers_high) || self.peers_low > self.peers_high {
+            return Err(ConfigError::Peers { low: self.peers_low, high: self.peers_high });
+        }
         if !(1..=256).contains(&self.compute_threads) {
             return Err(ConfigError::Threads(self.compute_threads));
         }

@@ -13,7 +13,7 @@ use hpips_chain::{Chain, Role, Seat, SeatError, Wallet};
 use hpips_client::Client;
 use hpips_crypto::sign::SecretKey;
 use hpips_ledger::{GENESIS_BYTES_MAX, Genesis};
-use hpips_net::{Multiaddr, Net};
+use hpips_net::{Dht, Multiaddr, Net};
 use hpips_prover::Prover;
 use hpips_provider::Provider;
 use hpips_store::Store;
@@ -22,7 +22,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use zeroize::Zeroizing;
 
-use crate::config::Config;
+use crate::config::{Config, ConfigError, Routing};
 use crate::host::{Fetcher, Process};
 use crate::repo::{Repo, RepoError};
 use crate::verifier::LateVerifier;
@@ -43,12 +43,12 @@ pub enum RunError {
     /// The repo.
     #[error(transparent)]
     Repo(#[from] RepoError),
-    /// A setting that is no such thing.
-    #[error("the configuration is not usable")]
-    Config(#[source] crate::ConfigError),
     /// The blocks.
     #[error("cannot open the blocks")]
     Store(#[from] hpips_store::OpenError),
+    /// A value of the configuration.
+    #[error("a setting in config is not usable")]
+    Config(#[source] ConfigError),
     /// An address of the configuration.
     #[error("{0:?} in config is no multiaddress")]
     Address(String),
@@ -186,14 +186,15 @@ struct Node {
 impl Node {
     async fn start(repo: &Repo, config: &Config, store: Store) -> Result<Self, RunError> {
         let seed = repo.seed()?;
-        let net = Net::start(net_config(config, seed.clone())?, Arc::new(store.clone())).await?;
+        let genesis = repo.genesis()?.map(|genesis| decode_genesis(&genesis)).transpose();
+        let genesis = genesis.map_err(RunError::Genesis)?;
+        let chain = genesis.as_ref().map(|genesis| genesis.chain_id().to_string());
+        let net_config = net_config(repo, config, seed.clone(), chain.as_deref())?;
+        let net = Net::start(net_config, Arc::new(store.clone())).await?;
         let (stop, _) = watch::channel(None);
-        let mut tasks = Vec::new();
-        let network = match repo.genesis()? {
-            Some(genesis) => {
-                let genesis = decode_genesis(&genesis).map_err(RunError::Genesis)?;
-                Some(join(repo, config, genesis, &seed, &net, &store, &stop, &mut tasks)?)
-            }
+        let mut tasks = vec![crate::providing::start(&net, &store, config.provide)];
+        let network = match genesis {
+            Some(genesis) => Some(join(repo, config, genesis, &seed, &net, &store, &stop, &mut tasks)?),
             None => None,
         };
         let client = network.as_ref().map(|network| network.client.clone());
@@ -227,15 +228,52 @@ impl Node {
     }
 }
 
-fn net_config(config: &Config, seed: Zeroizing<[u8; 32]>) -> Result<hpips_net::Config, RunError> {
-    let parse = |text: &String| text.parse::<Multiaddr>().map_err(|_| RunError::Address(text.clone()));
+/// What the network needs to know; `chain` is the name of the network that was joined.
+fn net_config(
+    repo: &Repo,
+    config: &Config,
+    seed: Zeroizing<[u8; 32]>,
+    chain: Option<&str>,
+) -> Result<hpips_net::Config, RunError> {
+    let parse = |texts: &[String]| -> Result<Vec<Multiaddr>, RunError> {
+        let one = |text: &String| text.parse::<Multiaddr>().map_err(|_| RunError::Address(text.clone()));
+        texts.iter().map(one).collect()
+    };
+    let own = chain.map(Dht::of_network);
+    let with_ipfs = match config.routing {
+        Routing::None => false,
+        Routing::Dht => true,
+        Routing::Auto => chain.is_none() || config.announce_public,
+    };
+    let mut dhts = Vec::new();
+    if config.routing != Routing::None {
+        dhts.extend(own);
+        dhts.extend(with_ipfs.then(Dht::ipfs).into_iter().flatten());
+    }
+    let listen = parse(&config.listen)?;
+    let is_loopback = |address: &Multiaddr| {
+        let text = address.to_string();
+        text.starts_with("/ip4/127.") || text.starts_with("/ip6/::1/")
+    };
+    let filters = config.filters.iter().map(|text| text.parse().map_err(ConfigError::from));
     Ok(hpips_net::Config {
         seed,
-        listen: config.listen.iter().map(parse).collect::<Result<_, _>>()?,
-        peers: config.peers.iter().map(parse).collect::<Result<_, _>>()?,
+        upnp: config.upnp && !listen.iter().all(is_loopback),
+        listen,
+        peers: parse(&config.peers)?,
         agent: concat!("hpips/", env!("CARGO_PKG_VERSION")).into(),
         mdns: config.mdns,
-        limits: hpips_net::Limits::default(),
+        dhts,
+        announces_public: config.announce_public,
+        announce: parse(&config.announce)?,
+        relays: parse(&config.relays)?,
+        private_key: repo.private_key()?,
+        filters: filters.collect::<Result<_, _>>().map_err(RunError::Config)?,
+        limits: hpips_net::Limits {
+            peers_high: config.peers_high,
+            peers_low: config.peers_low,
+            ..hpips_net::Limits::default()
+        },
     })
 }
 

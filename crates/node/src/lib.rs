@@ -8,6 +8,7 @@ mod gateway;
 mod host;
 mod keys;
 mod offline;
+mod providing;
 mod records;
 mod repo;
 mod republish;

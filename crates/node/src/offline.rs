@@ -43,7 +43,6 @@ pub(crate) fn settings(repo: &Repo) -> Result<Arc<RepoSettings>, RunError> {
     Ok(Arc::new(RepoSettings::new(repo.path().to_owned(), crate::peer_id(&account))))
 }
 
-/// Limits of the store.
 /// Brings the store of a repo that no node runs on to this program's format.
 ///
 /// # Errors
@@ -53,6 +52,7 @@ pub fn migrate(repo: &Repo) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Limits of the store.
 fn store_config(config: &Config) -> hpips_store::Config {
     let default = hpips_store::Config::default();
     hpips_store::Config { bytes_max: config.storage_max.unwrap_or(u64::MAX), ..default }

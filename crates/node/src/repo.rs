@@ -15,11 +15,16 @@ use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use hpips_net::PrivateKey;
 use zeroize::Zeroizing;
 
 use crate::config::{Config, ConfigError};
 
 const KEY_FILE: &str = "key";
+/// Where Kubo has it too.
+const PRIVATE_KEY_FILE: &str = "swarm.key";
+/// Bytes of it at most.
+const KEY_FILE_BYTES_MAX: u64 = hpips_net::KEY_FILE_BYTES_MAX as u64;
 const GENESIS_FILE: &str = "genesis";
 const SEAT_FILE: &str = "seat";
 /// A genesis with a committee of 64 and thousands of named accounts stays far below.
@@ -66,6 +71,15 @@ pub enum RepoError {
         path: PathBuf,
         /// Its length.
         bytes: u64,
+    },
+    /// The key of the private network is none.
+    #[error("{path} is not usable; without the file the node joins the open network")]
+    PrivateKey {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: hpips_net::PrivateKeyError,
     },
     /// The system has no randomness for a key.
     #[error("no randomness for a key")]
@@ -198,6 +212,18 @@ impl Repo {
     /// [`RepoError`] by variant.
     pub fn genesis(&self) -> Result<Option<Vec<u8>>, RepoError> {
         read_file(&self.path.join(GENESIS_FILE), GENESIS_BYTES_MAX)
+    }
+
+    /// The key of a private network, from the file `swarm.key`; `None` where there is none.
+    ///
+    /// # Errors
+    /// [`RepoError`] by variant.
+    pub fn private_key(&self) -> Result<Option<PrivateKey>, RepoError> {
+        let path = self.path.join(PRIVATE_KEY_FILE);
+        let Some(bytes) = read_file(&path, KEY_FILE_BYTES_MAX)? else { return Ok(None) };
+        let bytes = Zeroizing::new(bytes);
+        let text = std::str::from_utf8(&bytes).unwrap_or_default();
+        text.parse().map(Some).map_err(|source| RepoError::PrivateKey { path, source })
     }
 
     /// Where a validator's seat in the committee is kept; a node without the file follows.

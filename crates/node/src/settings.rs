@@ -72,6 +72,7 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
     json!({
         "Addresses": {
             "API": address(Some(config.api)),
+            "Announce": config.announce,
             "Gateway": address(config.gateway),
             "Swarm": config.listen,
         },
@@ -81,8 +82,16 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
         "Gateway": { "ExposeRoutingAPI": config.routing_api },
         "Identity": { "PeerID": peer_id },
         "Import": { "Profile": config.import_profile },
-        "Routing": { "DelegatedRouters": config.delegated_routers },
+        "Provide": { "Strategy": config.provide },
+        "Routing": { "DelegatedRouters": config.delegated_routers, "Type": config.routing },
+        "Swarm": {
+            "AddrFilters": config.filters,
+            "ConnMgr": { "HighWater": config.peers_high, "LowWater": config.peers_low },
+            "DisableNatPortMap": !config.upnp,
+            "RelayClient": { "StaticRelays": config.relays },
+        },
         "Hpips": {
+            "AnnouncePublic": config.announce_public,
             "ApiTokenRequired": config.api_token_required,
             "AskNano": config.ask_nano,
             "ComputeThreads": config.compute_threads,
@@ -125,7 +134,39 @@ fn from_value(all: &Value) -> Result<Config, String> {
     if let Some(value) = part("/Bootstrap") {
         config.peers = parse("Bootstrap", value)?;
     }
-    for (name, texts) in [("Addresses.Swarm", &config.listen), ("Bootstrap", &config.peers)] {
+    if let Some(value) = part("/Addresses/Announce") {
+        config.announce = parse("Addresses.Announce", value)?;
+    }
+    if let Some(value) = part("/Provide/Strategy") {
+        config.provide = parse("Provide.Strategy", value)?;
+    }
+    if let Some(value) = part("/Routing/Type") {
+        config.routing = parse("Routing.Type", value)?;
+    }
+    if let Some(value) = part("/Swarm/AddrFilters") {
+        config.filters = parse("Swarm.AddrFilters", value)?;
+    }
+    if let Some(value) = part("/Swarm/ConnMgr/HighWater") {
+        config.peers_high = parse("Swarm.ConnMgr.HighWater", value)?;
+    }
+    if let Some(value) = part("/Swarm/ConnMgr/LowWater") {
+        config.peers_low = parse("Swarm.ConnMgr.LowWater", value)?;
+    }
+    if let Some(value) = part("/Swarm/DisableNatPortMap") {
+        config.upnp = !parse::<bool>("Swarm.DisableNatPortMap", value)?;
+    }
+    if let Some(value) = part("/Swarm/RelayClient/StaticRelays") {
+        config.relays = parse("Swarm.RelayClient.StaticRelays", value)?;
+    }
+    if let Some(value) = part("/Hpips/AnnouncePublic") {
+        config.announce_public = parse("Hpips.AnnouncePublic", value)?;
+    }
+    for (name, texts) in [
+        ("Addresses.Swarm", &config.listen),
+        ("Addresses.Announce", &config.announce),
+        ("Bootstrap", &config.peers),
+        ("Swarm.RelayClient.StaticRelays", &config.relays),
+    ] {
         for text in texts {
             if text.parse::<hpips_net::Multiaddr>().is_err() {
                 return Err(format!("{name}: {text:?} is no multiaddress"));
@@ -289,21 +330,29 @@ impl Settings for RepoSettings {
         match name {
             "unixfs-v1-2025" | "unixfs-v0-2015" => set("/Import/Profile", name.into()),
             "local-discovery" => set("/Discovery/MDNS/Enabled", true.into()),
-            "server" => set("/Discovery/MDNS/Enabled", false.into()),
+            "server" => {
+                set("/Discovery/MDNS/Enabled", false.into());
+                set("/Swarm/DisableNatPortMap", true.into());
+            }
+            "announce-on" => set("/Hpips/AnnouncePublic", true.into()),
+            "announce-off" => set("/Hpips/AnnouncePublic", false.into()),
             "test" => {
                 set("/Addresses/API", "/ip4/127.0.0.1/tcp/0".into());
                 set("/Addresses/Gateway", "/ip4/127.0.0.1/tcp/0".into());
                 set("/Addresses/Swarm", json!(["/ip4/127.0.0.1/tcp/0"]));
                 set("/Bootstrap", json!([]));
+                set("/Swarm/DisableNatPortMap", true.into());
                 set("/Discovery/MDNS/Enabled", false.into());
             }
-            "randomports" => set("/Addresses/Swarm", json!(["/ip4/0.0.0.0/tcp/0"])),
+            "randomports" => {
+                set("/Addresses/Swarm", json!(["/ip4/0.0.0.0/tcp/0", "/ip4/0.0.0.0/udp/0/quic-v1"]));
+            }
             _ => {
                 return Err(SettingsError::Value {
                     key: "the configuration".into(),
                     reason: format!(
                         "{name} is not a profile: there are unixfs-v1-2025, unixfs-v0-2015, local-discovery, server, \
-                         randomports, test"
+                         randomports, test, announce-on, announce-off"
                     ),
                 });
             }
@@ -354,6 +403,15 @@ mod tests {
             storage_max: Some(10_000_000_000),
             import_profile: "unixfs-v0-2015".into(),
             api_token_required: true,
+            routing: crate::config::Routing::Dht,
+            announce_public: true,
+            provide: crate::config::Provide::All,
+            announce: vec!["/ip4/1.2.3.4/tcp/5".into()],
+            relays: vec!["/ip4/1.2.3.4/tcp/6".into()],
+            filters: vec!["/ip4/10.0.0.0/ipcidr/8".into()],
+            upnp: false,
+            peers_high: 9,
+            peers_low: 8,
         };
         assert_eq!(from_value(&to_value(&config, "me")), Ok(config));
     }
@@ -371,6 +429,11 @@ mod tests {
             ("Addresses", json!({"Swarm": [], "Bogus": 1}), "Addresses.Bogus"),
             ("Adresses.Gatway", json!(""), "did you mean Addresses.Gateway"),
             ("Hpips.ComputeThreads", json!("0"), "compute_threads"),
+            ("Swarm.AddrFilters", json!(["10.0.0.0/8"]), "filters"),
+            ("Swarm.ConnMgr.LowWater", json!(1000), "peers_low"),
+            ("Provide.Strategy", json!("some"), "roots"),
+            ("Routing.Type", json!("magic"), "auto"),
+            ("Addresses.Announce", json!(["here"]), "multiaddress"),
         ] {
             let error = settings.set(key, value).unwrap_err().to_string();
             assert!(error.contains(word), "{key}: {error}");

@@ -8,11 +8,12 @@ use std::sync::PoisonError;
 use hpips_types::Cid;
 
 use crate::error::{MarkError, NeededBy, ReadError, WriteError};
-use crate::index::{Durable, PageRow, Swept};
+use crate::index::{Durable, PageRow};
 use crate::lease::Root;
 use crate::marks::{Found, Marks, Reach};
 use crate::store::Store;
 use crate::tables::Kind;
+use crate::transaction::Swept;
 use crate::write::FREEING_RESERVE_BYTES;
 
 /// Rows that are looked at in one step of a sweep: some 20 ms for which writers wait.

@@ -7,9 +7,10 @@ use hpips_types::content::verify_block;
 use rayon::prelude::*;
 
 use crate::error::{IndexError, WriteError};
-use crate::index::{Durable, PageRow, Place, Tx};
+use crate::index::{Durable, PageRow, Place};
 use crate::store::Store;
 use crate::tables::Kind;
+use crate::transaction::Tx;
 use crate::write::FREEING_RESERVE_BYTES;
 
 /// Rows that are checked together.

@@ -58,6 +58,7 @@ mod read;
 mod stat;
 mod store;
 mod tables;
+mod transaction;
 mod verify;
 mod version;
 mod write;

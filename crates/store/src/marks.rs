@@ -9,9 +9,6 @@ use hpips_types::content::{IDENTITY, LIBP2P_KEY, sha256};
 use crate::error::ReadError;
 use crate::store::Store;
 
-/// Multicodecs `cbor`, `json` and `libp2p-key`: what they name has no links.
-const LINKLESS: [u64; 3] = [0x51, 0x0200, LIBP2P_KEY];
-
 /// Parts of a set: each grows by itself, so that growing never copies more than one part.
 const SHARDS: usize = 256;
 /// Digests from this length on cannot be made to share their first 16 bytes.
@@ -116,7 +113,8 @@ impl Reach {
     ) -> Result<(), E> {
         let mut failed = Nodes::default();
         while let Some(cid) = self.stack.pop() {
-            if is_leaf_codec(&cid) || LINKLESS.contains(&cid.codec()) {
+            // A key is no block, and has no links to follow.
+            if is_leaf_codec(&cid) || cid.codec() == LIBP2P_KEY {
                 visit(&cid, Found::Leaf)?;
                 continue;
             }

@@ -4,11 +4,11 @@ use std::cell::Cell;
 use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::config::Config;
 use crate::error::{IndexError, OpenError};
-use crate::index::{Durable, Index, PackState, Tx};
+use crate::index::{Durable, Index, PackState};
 use crate::journal::Journal;
 use crate::layer::Layer;
 use crate::lease::Leases;
@@ -16,6 +16,7 @@ use crate::lock::Lock;
 use crate::pack::{self, Found, HEADER_BYTES, Next, Search, Tail};
 use crate::store::{Active, Inner, OpenFiles, Writer};
 use crate::tables::{Kind, META_NEXT_PACK, PACK_DEAD, PACK_FULL, PACK_OPEN, row_key};
+use crate::transaction::Tx;
 use crate::version;
 
 /// Records that are put into the index in one transaction while packs are scanned: the more, the more of them meet the
@@ -56,6 +57,7 @@ pub(crate) fn open(
         collecting: Mutex::new(()),
         leases: Mutex::new(Leases::default()),
         journal: Mutex::new(journal),
+        on_pin: OnceLock::new(),
         _lock: lock,
     })
 }

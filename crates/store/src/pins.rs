@@ -120,12 +120,30 @@ impl Store {
             }
         }
         let failed = |source| WriteError::Io { path: self.inner.dir.join("pins"), source };
+        let roots: Vec<Cid> = changes.iter().filter_map(pinned).collect();
         journal.apply(changes).map_err(failed)?;
+        drop((journal, leases));
+        if let Some(observer) = self.inner.on_pin.get() {
+            roots.into_iter().for_each(observer);
+        }
         Ok(true)
+    }
+
+    /// Calls `observer` with every root that is pinned from now on, after the pin is durable, on the thread that pinned
+    /// it. Only the first observer of a store is kept.
+    pub fn on_pin(&self, observer: impl Fn(Cid) + Send + Sync + 'static) {
+        let _ = self.inner.on_pin.set(Box::new(observer));
     }
 
     fn journal(&self) -> MutexGuard<'_, Journal> {
         // Nothing between journal and memory can panic.
         self.inner.journal.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn pinned(change: &Change) -> Option<Cid> {
+    match change {
+        Change::Pin(pin) => Some(pin.cid),
+        Change::Unpin(_) | Change::FilesRoot(_) => None,
     }
 }

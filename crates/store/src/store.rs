@@ -4,7 +4,7 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
 use hpips_types::Cid;
 
@@ -47,6 +47,8 @@ pub(crate) struct Inner {
     pub(crate) collecting: Mutex<()>,
     pub(crate) leases: Mutex<Leases>,
     pub(crate) journal: Mutex<Journal>,
+    /// Told of every root that is pinned.
+    pub(crate) on_pin: OnceLock<Box<dyn Fn(Cid) + Send + Sync>>,
     /// Last, so that the lock is released after everything is closed.
     pub(crate) _lock: Option<Lock>,
 }
@@ -152,21 +154,21 @@ impl Store {
     /// index.
     pub fn open(dir: impl AsRef<Path>, config: Config) -> Result<Self, OpenError> {
         let dir = dir.as_ref();
-        let io = |source| OpenError::Io { path: dir.to_owned(), source };
-        let opened = Disk.create_dir(dir).map_err(io).and_then(|()| {
-            let lock = Lock::take(dir)?;
-            Self::open_on(Arc::new(Disk), dir, config, Some(lock))
-        });
-        opened.map_err(forbidden)
+        Self::open_on(Arc::new(Disk), dir, config, || {
+            Disk.create_dir(dir).map_err(|source| OpenError::Io { path: dir.to_owned(), source })?;
+            Lock::take(dir).map(Some)
+        })
     }
 
+    /// Opens the store on a layer after `lock` has made sure that nobody else has it.
     pub(crate) fn open_on(
         layer: Arc<dyn Layer>,
         dir: &Path,
         config: Config,
-        lock: Option<Lock>,
+        lock: impl FnOnce() -> Result<Option<Lock>, OpenError>,
     ) -> Result<Self, OpenError> {
-        Ok(Self { inner: Arc::new(open::open(layer, dir, config, lock).map_err(forbidden)?) })
+        let opened = lock().and_then(|lock| open::open(layer, dir, config, lock));
+        Ok(Self { inner: Arc::new(opened.map_err(forbidden)?) })
     }
 
     /// Folder of the store.

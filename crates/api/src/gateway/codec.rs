@@ -81,21 +81,21 @@ fn page(found: &Found<'_>, cid: &Cid, block: &Bytes) -> Reply {
     html::set_headers(&mut reply);
     let too_large = DecodeError::TooLarge { got: block.len(), max: SHOWN_BYTES_MAX };
     let document = if block.len() > SHOWN_BYTES_MAX { Err(too_large) } else { decode(cid.codec(), block) };
+    let site = html::Site::of(found);
     let text = document.map_or_else(
         |error| format!("This document cannot be shown: {error}."),
         |document| {
             let mut text = String::new();
-            show(&document, 0, &mut text);
+            show(&document, &site, 0, &mut text);
             text
         },
     );
-    let address = html::Site::of(found);
-    reply.payload = Payload::Bytes(html::document(&address, &found.address, cid, &text).into());
+    reply.payload = Payload::Bytes(html::document(&site, &found.address, cid, &text).into());
     reply
 }
 
 /// Writes a value as indented text in the manner of dag-json, already safe for HTML, with links that can be clicked.
-fn show(value: &Ipld, indent: usize, out: &mut String) {
+fn show(value: &Ipld, site: &html::Site, indent: usize, out: &mut String) {
     use super::escape::html as safe;
     let quoted = |text: &str| safe(&serde_json::Value::from(text).to_string());
     let line = |indent: usize, out: &mut String| {
@@ -112,7 +112,7 @@ fn show(value: &Ipld, indent: usize, out: &mut String) {
             let text = cid::multibase::encode(cid::multibase::Base::Base64, value);
             out.push_str(&format!("{{\"/\": {{\"bytes\": {}}}}}", quoted(&text[1..])));
         }
-        Ipld::Link(cid) => out.push_str(&format!("{{\"/\": \"{}\"}}", html::cid_link(cid))),
+        Ipld::Link(cid) => out.push_str(&format!("{{\"/\": \"{}\"}}", html::cid_link(site, cid))),
         Ipld::List(values) if values.is_empty() => out.push_str("[]"),
         Ipld::Map(map) if map.is_empty() => out.push_str("{}"),
         Ipld::List(values) => {
@@ -120,7 +120,7 @@ fn show(value: &Ipld, indent: usize, out: &mut String) {
             for (value, at) in values.iter().zip(0..) {
                 out.push_str(if at == 0 { "" } else { "," });
                 line(indent + 1, out);
-                show(value, indent + 1, out);
+                show(value, site, indent + 1, out);
             }
             line(indent, out);
             out.push(']');
@@ -131,7 +131,7 @@ fn show(value: &Ipld, indent: usize, out: &mut String) {
                 out.push_str(if at == 0 { "" } else { "," });
                 line(indent + 1, out);
                 out.push_str(&format!("{}: ", quoted(name)));
-                show(value, indent + 1, out);
+                show(value, site, indent + 1, out);
             }
             line(indent, out);
             out.push('}');

@@ -8,7 +8,7 @@ use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use hpips_client::blocks::Left;
+use hpips_client::blocks::{Left, Watch};
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
@@ -33,15 +33,6 @@ struct Head {
 /// A part of a body; `None` is its end, so that a thread that dies is not taken for one that is done.
 type Part = Result<Option<Bytes>, ReadError>;
 
-/// Tells the thread that nobody waits, when the response is dropped.
-struct Watch(Left);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.set();
-    }
-}
-
 /// Runs a request on a blocking thread and answers what it makes. Dropping the future, or the body of the
 /// response, ends the thread at its next block.
 pub(super) async fn deliver(gateway: &Arc<Gateway>, request: ReadRequest) -> Response {
@@ -50,7 +41,7 @@ pub(super) async fn deliver(gateway: &Arc<Gateway>, request: ReadRequest) -> Res
     };
     let wait = gateway.config.wait;
     let left = Left::default();
-    let watch = Watch(left.clone());
+    let watch = left.watch();
     let (head, first) = oneshot::channel();
     let (sender, parts) = mpsc::channel(PARTS_AHEAD);
     let source = Arc::clone(&gateway.source);

@@ -1,6 +1,6 @@
 //! Who has a block, where a peer is, what a name's record says: asked of everybody that can know.
 //!
-//! [`Routers`] joins the sources: this node itself, holders that the chain names, and routers elsewhere that are asked
+//! [`Routers`] joins the sources: this node itself, holders that the chain names, the DHT, and routers elsewhere that are asked
 //! over HTTP ([`Delegated`]). [`server`] answers the same questions to others, as
 //! <https://specs.ipfs.tech/routing/http-routing-v1/> has them. Nothing that a router says is believed: an address leads
 //! to a peer that has to prove its name, a record is checked against its own.
@@ -15,12 +15,13 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use cid::Cid;
-use futures::StreamExt;
-use futures::stream::FuturesUnordered;
+use futures::future::BoxFuture;
+use futures::stream::{FuturesUnordered, Stream};
+use futures::{FutureExt, StreamExt};
 use hpips_ipns::{Moment, Name, Record};
 use hpips_ledger::query;
 use hpips_net::identity::{account_of, peer_of};
-use hpips_net::{Multiaddr, Net, PeerId};
+use hpips_net::{Multiaddr, Net, PeerId, Provider, Routing, RoutingError};
 use hpips_store::Store;
 use tokio::sync::mpsc;
 
@@ -100,6 +101,19 @@ impl Routers {
         if reach == Reach::All { &self.0.delegated } else { &[] }
     }
 
+    /// The DHT, of a node that takes part in one.
+    fn dht(&self) -> Option<&Routing> {
+        self.0.own.as_ref().map(|own| own.net.routing()).filter(|dht| dht.is_on())
+    }
+
+    /// Tells the DHT that this node has a block.
+    ///
+    /// # Errors
+    /// [`RoutingError`] by variant.
+    pub(crate) async fn provide(&self, cid: Cid) -> Result<(), RoutingError> {
+        self.dht().ok_or(RoutingError::Off)?.provide(cid).await
+    }
+
     /// Peers that have a block, each once, as they are found. Dropping the result ends the search.
     ///
     /// # Panics
@@ -123,16 +137,18 @@ impl Routers {
                 return;
             }
         }
-        let mut asked: FuturesUnordered<_> =
+        let asked: FuturesUnordered<_> =
             self.delegated(reach).iter().map(|router| router.providers(cid)).collect();
-        while let Some(records) = asked.next().await {
-            for record in records {
-                if seen.len() >= PEERS_MAX {
-                    return;
-                }
-                if seen.insert(record.peer) && found.send(record).await.is_err() {
-                    return;
-                }
+        let told = asked.flat_map(futures::stream::iter);
+        let walked = self.dht().map(|dht| received(dht.find_providers(cid)).map(from_dht));
+        let walked = walked.map_or_else(|| futures::stream::empty().left_stream(), StreamExt::right_stream);
+        let mut records = std::pin::pin!(futures::stream::select(told, walked));
+        while let Some(record) = records.next().await {
+            if seen.len() >= PEERS_MAX {
+                return;
+            }
+            if seen.insert(record.peer) && found.send(record).await.is_err() {
+                return;
             }
         }
     }
@@ -161,8 +177,13 @@ impl Routers {
         if known.as_ref().is_some_and(|record| !record.addresses.is_empty()) {
             return known;
         }
-        let mut asked: FuturesUnordered<_> =
-            self.delegated(reach).iter().map(|router| router.peer(peer)).collect();
+        let walk = async {
+            let addresses = self.dht()?.find_peer(peer).await.ok()?;
+            Some(PeerRecord { peer, addresses, protocols: Vec::new() })
+        };
+        let mut asked: FuturesUnordered<BoxFuture<'_, Option<PeerRecord>>> =
+            self.delegated(reach).iter().map(|router| router.peer(peer).boxed()).collect();
+        asked.push(walk.boxed());
         while let Some(record) = asked.next().await {
             if record.as_ref().is_some_and(|record| !record.addresses.is_empty()) {
                 return record;
@@ -174,12 +195,17 @@ impl Routers {
 
     /// The newest record of a name that any router has and that holds; asks for at most `wait`.
     pub(crate) async fn record(&self, name: &Name, reach: Reach, wait: Duration) -> Option<Record> {
-        let mut asked: FuturesUnordered<_> =
+        let asked: FuturesUnordered<_> =
             self.delegated(reach).iter().map(|router| router.record(*name)).collect();
+        let told = asked.filter_map(std::future::ready);
+        let walked = self.dht().map(|dht| received(dht.get(hpips_ipns::dht_key(name))));
+        let walked = walked.map_or_else(|| futures::stream::empty().left_stream(), StreamExt::right_stream);
+        let walked = walked.filter_map(|value: Vec<u8>| std::future::ready(Record::decode(&value).ok()));
+        let mut records = std::pin::pin!(futures::stream::select(told, walked));
         let mut best: Option<Record> = None;
         let ask = async {
-            while let Some(record) = asked.next().await {
-                let record = record.filter(|record| record.verify(name, now()).is_ok());
+            while let Some(record) = records.next().await {
+                let record = Some(record).filter(|record| record.verify(name, now()).is_ok());
                 if let Some(record) = record
                     && best.as_ref().is_none_or(|best| record.is_newer_than(best))
                 {
@@ -194,8 +220,17 @@ impl Routers {
 
     /// Hands a record to every router; how many took it.
     pub(crate) async fn put_record(&self, name: &Name, record: &Record, reach: Reach) -> usize {
-        let asked: FuturesUnordered<_> =
-            self.delegated(reach).iter().map(|router| router.put_record(*name, record)).collect();
+        let walk = async {
+            let Some(dht) = self.dht() else { return false };
+            let put = dht.put(hpips_ipns::dht_key(name), record.bytes().to_vec()).await;
+            if let Err(error) = &put {
+                tracing::debug!(%name, %error, "the DHT did not take a record");
+            }
+            put.is_ok()
+        };
+        let asked: FuturesUnordered<BoxFuture<'_, bool>> =
+            self.delegated(reach).iter().map(|router| router.put_record(*name, record).boxed()).collect();
+        asked.push(walk.boxed());
         asked.filter(|taken| std::future::ready(*taken)).count().await
     }
 }
@@ -218,6 +253,15 @@ impl Own {
         }
         self.net.is_connected(&account).then(|| bitswap_peer(peer, Vec::new()))
     }
+}
+
+fn from_dht(provider: Provider) -> PeerRecord {
+    PeerRecord { peer: provider.peer, addresses: provider.addresses, protocols: Vec::new() }
+}
+
+/// What comes over a channel, as a stream.
+fn received<T>(receiver: mpsc::Receiver<T>) -> impl Stream<Item = T> {
+    futures::stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) })
 }
 
 fn bitswap_peer(peer: PeerId, addresses: Vec<Multiaddr>) -> PeerRecord {

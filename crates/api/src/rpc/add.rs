@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::io::Read;
-use std::sync::mpsc::{SyncSender, sync_channel};
 
 use axum::extract;
 use axum::response::Response;
@@ -20,12 +19,9 @@ use super::call::Call;
 use super::error::RpcError;
 use super::multipart::{Multipart, PartHead, unescape};
 use super::state::State;
+use super::storing::{self, Batches};
 use crate::profile::{ProfileRequest, parse_mode};
 
-/// Blocks stored at once, bytes: enough that one sync serves many.
-const BATCH_BYTES: usize = 16 << 20;
-/// Batches that wait to be stored. With the one being made and the one being written that is 48 MiB.
-const BATCHES_AHEAD: usize = 1;
 /// Chunks read at once, so that as many are hashed in parallel.
 const CHUNKS_AT_ONCE: usize = 8;
 /// Directories inside each other at most.
@@ -97,11 +93,8 @@ fn unix_mode(text: &str) -> Option<u32> {
 /// Seconds since 1970, and nanoseconds.
 fn parse_mtime(seconds: &str, nanoseconds: Option<&str>) -> Result<Mtime, RpcError> {
     let wrong = || RpcError::client(format!("{seconds:?} is no time in seconds"));
-    let nanoseconds: u32 = nanoseconds.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
-    if nanoseconds > 999_999_999 {
-        return Err(wrong());
-    }
-    Ok(Mtime { seconds: seconds.parse().map_err(|_| wrong())?, nanoseconds })
+    let nanoseconds = nanoseconds.map_or(Ok(0), str::parse).map_err(|_| wrong())?;
+    Mtime::new(seconds.parse().map_err(|_| wrong())?, nanoseconds).ok_or_else(wrong)
 }
 
 /// Options of Kubo's `add` that change what is stored and that are refused here, with the reason.
@@ -175,27 +168,23 @@ pub(super) async fn add(
         let store = state.store();
         // Until the pins stand nobody collects what is stored here.
         let _hold = store.hold()?;
-        // Blocks are stored while the next ones are read and hashed.
-        let (roots, taken) = std::thread::scope(|scope| {
-            let (batches, waiting) = sync_channel::<Vec<Block>>(BATCHES_AHEAD);
-            let writer = scope.spawn(|| waiting.into_iter().try_for_each(|batch| store.put_built(batch)));
-            let mut adder = Adder {
-                batches,
-                sink,
-                wanted: &wanted,
-                batch: Vec::new(),
-                batch_bytes: 0,
-                top: BTreeMap::new(),
-                roots: Vec::new(),
-                items: 0,
-            };
-            let taken = adder.take_all(&mut parts);
-            let flushed = adder.flush();
-            let roots = adder.roots;
-            drop(adder.batches);
-            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            written.map_err(RpcError::from).and(flushed).map(|()| (roots, taken))
-        })?;
+        // What was read before a failure is stored too.
+        let (roots, taken) = storing::beside(
+            |batch| store.put_built(batch),
+            |blocks| {
+                let mut adder = Adder {
+                    blocks,
+                    sink,
+                    wanted: &wanted,
+                    top: BTreeMap::new(),
+                    roots: Vec::new(),
+                    items: 0,
+                };
+                let taken = adder.take_all(&mut parts);
+                let roots = adder.roots;
+                blocks.flush().map(|()| (roots, taken))
+            },
+        )?;
         if !wanted.only_hash {
             // What was named before a failure is whole, was told, and stays.
             for (name, root) in roots {
@@ -225,11 +214,9 @@ enum Item {
 
 struct Adder<'a> {
     /// To whoever stores blocks.
-    batches: SyncSender<Vec<Block>>,
+    blocks: &'a mut Batches<Block>,
     sink: &'a Sink,
     wanted: &'a Wanted,
-    batch: Vec<Block>,
-    batch_bytes: usize,
     /// What is being gathered: one thing that was named, or with `wrap` all of them.
     top: BTreeMap<String, Item>,
     /// What is complete, by name.
@@ -354,19 +341,11 @@ impl Adder<'_> {
         if self.wanted.only_hash {
             return Ok(());
         }
-        self.batch_bytes += blocks.iter().map(|block| block.bytes.len()).sum::<usize>();
-        self.batch.extend(blocks);
-        if self.batch_bytes >= BATCH_BYTES { self.flush() } else { Ok(()) }
-    }
-
-    fn flush(&mut self) -> Result<(), RpcError> {
-        self.batch_bytes = 0;
-        if self.batch.is_empty() {
-            return Ok(());
+        for block in blocks {
+            let bytes = block.bytes.len();
+            self.blocks.push(block, bytes)?;
         }
-        let sent = self.batches.send(std::mem::take(&mut self.batch));
-        // The reason is with whoever does not take it.
-        sent.map_err(|_| RpcError::new("the blocks cannot be stored"))
+        Ok(())
     }
 
     /// Builds what was gathered.

@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::Response;
 use bytes::{Bytes, BytesMut};
 use cid::Cid;
-use hpips_client::blocks::Left;
 use hpips_client::{BlockGetter, GetBlockError};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
@@ -147,7 +146,7 @@ pub(crate) async fn stream(
     let takes_trailers = call.takes_trailers;
     let deadline = deadline(call)?;
     let slot = call.slot()?;
-    let watch = Watch(Some(call.left.clone()));
+    let watch = call.left.watch();
     let (sender, mut receiver) = mpsc::channel(RESULTS_AHEAD);
     tokio::task::spawn_blocking(move || {
         let _slot = slot;
@@ -243,28 +242,17 @@ pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, RpcError> + Send + 'static,
 ) -> Result<T, RpcError> {
     let slot = call.slot()?;
-    let mut watch = Watch(Some(call.left.clone()));
+    let watch = call.left.watch();
     let working = tokio::task::spawn_blocking(move || {
         let _slot = slot;
         work()
     });
     in_time(call, async {
         let done = working.await;
-        watch.0 = None;
+        watch.done();
         done?
     })
     .await
-}
-
-/// Tells the thread that works that nobody waits any more, when it is dropped.
-struct Watch(Option<Left>);
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        if let Some(left) = &self.0 {
-            left.set();
-        }
-    }
 }
 
 /// Waits for as long as the caller does.

@@ -14,7 +14,7 @@ use hpips_types::content::DAG_CBOR;
 use multihash::Multihash;
 use serde::Serialize;
 
-use super::answer::{self, Form};
+use super::answer::{self, Form, Sink};
 use super::block::BLOCK_BYTES;
 use super::call::Call;
 use super::car::CarReader;
@@ -25,11 +25,8 @@ use super::multipart::Multipart;
 use super::refs;
 use super::resolve::{locate, value_at};
 use super::state::State;
+use super::storing::{self, Batches};
 
-/// Blocks of a CAR are stored in batches of so many bytes: each costs a sync.
-const BATCH_BYTES: usize = 16 << 20;
-/// Batches of a CAR that wait to be checked and stored while the next one is read.
-const BATCHES_AHEAD: usize = 1;
 /// Blocks of fewer bytes are sent in one piece with what stands before them.
 const COPIED_BYTES: usize = 4096;
 
@@ -256,19 +253,10 @@ pub(super) async fn import(
         // Until the roots are pinned nobody collects what is stored here.
         let _hold = store.hold()?;
         let (mut roots, mut total) = (Vec::<cid::Cid>::new(), Stats::default());
-        // Blocks are checked and stored while the next ones are read.
-        std::thread::scope(|scope| {
-            let (sender, receiver) = std::sync::mpsc::sync_channel::<Vec<(cid::Cid, Bytes)>>(BATCHES_AHEAD);
-            let storing = &store;
-            let writer = scope.spawn(move || receiver.into_iter().try_for_each(|batch| storing.put(batch)));
-            let read = read_cars(&mut parts, bytes_max, &mut roots, &mut total, |batch| {
-                // The writer tells why it does not take any more.
-                sender.send(batch).is_ok() && sink.check().is_ok()
-            });
-            drop(sender);
-            let written = writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
-            written.map_err(RpcError::from).and(read)
-        })?;
+        storing::beside(
+            |batch| store.put(batch),
+            |blocks| read_cars(&mut parts, bytes_max, &mut roots, &mut total, blocks, sink),
+        )?;
         sink.check()?;
         if pin_roots {
             let local = Local(store.clone());
@@ -290,17 +278,17 @@ pub(super) async fn import(
     .await
 }
 
-/// Reads CARs in batches until `take` refuses one.
+/// Reads CARs, until the caller has left.
 fn read_cars(
     parts: &mut Multipart,
     bytes_max: usize,
     roots: &mut Vec<cid::Cid>,
     total: &mut Stats,
-    mut take: impl FnMut(Vec<(cid::Cid, Bytes)>) -> bool,
+    blocks: &mut Batches<(cid::Cid, Bytes)>,
+    sink: &Sink,
 ) -> Result<(), RpcError> {
     while parts.next_part()?.is_some() {
         let mut car = CarReader::new(&mut *parts)?;
-        let (mut batch, mut batch_bytes) = (Vec::new(), 0);
         while let Some((cid, block)) = car.next_block()? {
             if block.len() > bytes_max {
                 return Err(RpcError::new(format!(
@@ -308,20 +296,13 @@ fn read_cars(
                     block.len()
                 )));
             }
+            let bytes = block.len();
             total.block_count += 1;
-            total.block_bytes_count += u64::try_from(block.len()).unwrap_or(u64::MAX);
-            batch_bytes += block.len();
-            batch.push((cid, block));
-            if batch_bytes >= BATCH_BYTES {
-                batch_bytes = 0;
-                if !take(std::mem::take(&mut batch)) {
-                    return Ok(());
-                }
-            }
+            total.block_bytes_count += u64::try_from(bytes).unwrap_or(u64::MAX);
+            blocks.push((cid, block), bytes)?;
+            sink.check()?;
         }
-        if !take(batch) {
-            return Ok(());
-        }
+        blocks.flush()?;
         let more: Vec<_> = car.roots().iter().copied().filter(|root| !roots.contains(root)).collect();
         roots.extend(more);
     }

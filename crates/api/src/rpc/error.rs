@@ -115,8 +115,10 @@ macro_rules! from {
 }
 
 from! {
-    hpips_store::WriteError hpips_store::IndexError hpips_store::ReadError hpips_dag::WalkError hpips_dag::DecodeError
-    hpips_dag::EnumerateError hpips_dag::DirectoryError hpips_dag::document::EncodeError hpips_dag::car::CarError std::io::Error serde_json::Error tokio::task::JoinError
+    hpips_store::WriteError hpips_store::IndexError hpips_store::ReadError
+    hpips_dag::WalkError hpips_dag::DecodeError hpips_dag::EnumerateError hpips_dag::DirectoryError
+    hpips_dag::document::EncodeError hpips_dag::car::CarError
+    std::io::Error serde_json::Error tokio::task::JoinError
 }
 
 impl From<hpips_dag::DriveError<GetBlockError>> for RpcError {

@@ -356,16 +356,14 @@ pub(super) async fn touch(
 ) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let path = call.arg(0, "path")?.to_owned();
-    let nanoseconds = call.number::<u32>(&["mtime-nsecs"])?;
-    if nanoseconds.is_some_and(|nanoseconds| nanoseconds > 999_999_999) {
-        return Err(RpcError::client("mtime-nsecs is below 1000000000"));
-    }
-    let mtime = match call.number::<i64>(&["mtime"])? {
-        Some(seconds) => Mtime { seconds, nanoseconds: nanoseconds.unwrap_or(0) },
-        None => {
-            let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-            Mtime { seconds: i64::try_from(now.as_secs()).unwrap_or(0), nanoseconds: now.subsec_nanos() }
-        }
+    let (seconds, nanoseconds) = (call.number::<i64>(&["mtime"])?, call.number::<u32>(&["mtime-nsecs"])?);
+    let given = Mtime::new(seconds.unwrap_or(0), nanoseconds.unwrap_or(0))
+        .ok_or_else(|| RpcError::client("mtime-nsecs is below 1000000000"))?;
+    let mtime = if seconds.is_some() {
+        given
+    } else {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Mtime { seconds: i64::try_from(now.as_secs()).unwrap_or(0), nanoseconds: now.subsec_nanos() }
     };
     let files = state.files(&call)?;
     answer::blocking(&call, move || Ok(files.set_mtime(&path, mtime)?)).await?;

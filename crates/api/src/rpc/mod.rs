@@ -40,6 +40,7 @@ mod repo;
 mod resolve;
 mod routing;
 mod state;
+mod storing;
 
 #[cfg(test)]
 mod tests;
@@ -120,6 +121,7 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("routing/findpeer", post(routing::find_peer)),
         ("routing/findprovs", post(routing::find_providers)),
         ("routing/get", post(routing::get)),
+        ("routing/provide", post(routing::provide)),
         ("routing/put", post(routing::put)),
         ("shutdown", post(node::shutdown)),
         ("stats/bw", post(node::bandwidth)),

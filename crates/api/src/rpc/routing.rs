@@ -2,6 +2,7 @@
 
 use axum::extract;
 use axum::response::Response;
+use cid::Cid;
 use cid::multibase::Base;
 use hpips_ipns::{Name, Record};
 use hpips_net::PeerId;
@@ -122,6 +123,40 @@ pub(super) async fn find_peer(
         Ok(())
     })
     .await
+}
+
+pub(super) async fn provide(
+    extract::State(state): extract::State<State>,
+    call: Call,
+) -> Result<Response, RpcError> {
+    online(&state, &call)?;
+    call.flag(&["verbose", "v"], false)?;
+    if call.flag(&["recursive", "r"], false)? {
+        return Err(RpcError::new(
+            "whole DAGs are told of by themselves: pin the root, and see the setting Provide.Strategy",
+        ));
+    }
+    let cids = call.some_args("key")?.iter().map(|text| parse_cid(text)).collect::<Result<_, _>>()?;
+    let cids: Vec<Cid> = bounded(cids)?;
+    let store = state.store();
+    let here = cids.clone();
+    answer::blocking(&call, move || {
+        for cid in &here {
+            if !store.has(cid)? {
+                return Err(RpcError::new(format!("block {cid} not found locally, cannot provide")));
+            }
+        }
+        Ok(())
+    })
+    .await?;
+    let routers = state.parts().names.routers();
+    for cid in cids {
+        answer::in_time(&call, async {
+            Ok(routers.provide(cid).await.map_err(|error| RpcError::of(&error))?)
+        })
+        .await?;
+    }
+    Ok(answer::nothing())
 }
 
 /// The name in a key such as `/ipns/k51...`; no other kind of value is kept by routers here.

@@ -13,7 +13,7 @@ use hpips_client::{AddOptions, Added, ImportOptions, ImportReport, Listener, Sou
 use hpips_store::Store;
 use tokio::sync::mpsc;
 
-use super::content::{Watch, blocking};
+use super::content::blocking;
 use super::parts::Parts;
 use crate::error::{ApiError, ErrorCode};
 use crate::view::{AddAnswer, AddLine, AddRequest, AddedView};
@@ -29,8 +29,8 @@ pub(super) async fn add(
     Json(request): Json<AddRequest>,
 ) -> Result<Json<AddAnswer>, ApiError> {
     let options = options(&parts, &request)?;
-    let watch = Watch::default();
-    let left = watch.left();
+    let left = Left::default();
+    let _watch = left.watch();
     blocking(move || {
         let mut added = Vec::new();
         let mut listener = Hearing { left, take: |line| added.extend(one(line)) };
@@ -59,8 +59,8 @@ pub(super) async fn add_lines(
 ) -> Result<Response, ApiError> {
     let options = options(&parts, &request)?;
     let (sender, receiver) = mpsc::channel::<Bytes>(LINES_AHEAD);
-    let watch = Watch::default();
-    let left = watch.left();
+    let left = Left::default();
+    let watch = left.watch();
     tokio::task::spawn_blocking(move || {
         let send = |line: &AddLine| {
             let mut text = serde_json::to_vec(line).expect("plain values");

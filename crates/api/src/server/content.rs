@@ -40,23 +40,6 @@ fn content_error(error: ContentError) -> ApiError {
     ApiError::new(code, chain_text(&error))
 }
 
-/// Tells a thread when the future that waits for it is dropped.
-#[derive(Default)]
-pub(super) struct Watch(Left);
-
-impl Watch {
-    /// What the thread looks at.
-    pub(super) fn left(&self) -> Left {
-        self.0.clone()
-    }
-}
-
-impl Drop for Watch {
-    fn drop(&mut self) {
-        self.0.set();
-    }
-}
-
 pub(super) async fn get(
     State(parts): State<Parts>,
     Json(request): Json<GetRequest>,
@@ -68,8 +51,8 @@ pub(super) async fn get(
     let started = Instant::now();
     let blocks = parts.blocks(path.root).await?;
     // Whoever interrupts the command drops this future, and nothing more is fetched or written for it.
-    let watch = Watch::default();
-    let left = watch.left();
+    let left = Left::default();
+    let _watch = left.watch();
     let (report, stats) = blocking(move || {
         let attended = Attended::new(Arc::new(blocks.clone()), left);
         let cid = content::resolve(&path, &attended).map_err(content_error)?;

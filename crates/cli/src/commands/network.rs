@@ -1,9 +1,9 @@
 //! Commands about coins and deals: `pledge`, `wallet`, `deals`.
 
-use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
+use anyhow::anyhow;
 use hpips_api::view::{AccountInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, TransferRequest};
 use hpips_api::{CallError, ErrorCode, escape};
 use hpips_types::{ByteCount, TokenAmount};
@@ -187,7 +187,7 @@ impl Wallet {
             }
             Self::Send { to, amount, once } => {
                 let before: AccountInfo = context.ask(node.get("/hpips/v0/account"))?;
-                let once = once.unwrap_or_else(new_name);
+                let once = once.map_or_else(new_name, Ok)?;
                 let request = TransferRequest { to, amount, once: Some(once.clone()) };
                 let sent = context.ask(node.post("/hpips/v0/transfer", &request, SLOW));
                 emit(&Sent(sent.map_err(|error| unsure(&error, &before, &once))?), context.json)
@@ -196,9 +196,10 @@ impl Wallet {
     }
 }
 
-/// Keys of hash tables are drawn from the system: no two are the same.
-fn new_name() -> String {
-    format!("{:016x}", RandomState::new().build_hasher().finish())
+/// A name that no other transfer has.
+fn new_name() -> anyhow::Result<String> {
+    let random = getrandom::u64().map_err(|_| anyhow!("no randomness for the transfer's name"))?;
+    Ok(format!("{random:016x}"))
 }
 
 /// What a person must know before coins are sent again, unless the node said that none were.

@@ -34,6 +34,18 @@ pub(crate) enum Routing {
         #[arg(short, long)]
         verbose: bool,
     },
+    /// Tell the DHT that this node has blocks.
+    Provide {
+        /// The CIDs.
+        #[arg(required = true)]
+        keys: Vec<String>,
+        /// Not taken here: whole DAGs are told of by themselves.
+        #[arg(short, long)]
+        recursive: bool,
+        /// Say more; there is no more to say here.
+        #[arg(short, long)]
+        verbose: bool,
+    },
     /// Write the record of a name to standard output.
     Get {
         /// The keys, as /ipns/NAME.
@@ -83,6 +95,10 @@ impl Routing {
                 .show(Call::new("routing/findpeer").args(peers), |event: Event, out| {
                     write_peers(event, verbose, true, out)
                 }),
+            Self::Provide { keys, recursive, verbose: _ } => {
+                let call = Call::new("routing/provide").args(keys).flag("recursive", recursive);
+                context.show(call, |(): (), _| Ok(()))
+            }
             Self::Get { keys } => context.show(Call::new("routing/get").args(keys), |event: Event, out| {
                 Ok(out.write_all(&Base::Base64Pad.decode(&event.extra)?)?)
             }),

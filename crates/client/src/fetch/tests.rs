@@ -169,3 +169,36 @@ async fn a_root_without_deals_is_asked_of_connected_peers() {
     assert!(started.elapsed() < Duration::from_secs(20), "{:?}", started.elapsed());
     holders.close().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_provider_nobody_is_connected_with_is_found_in_the_dht() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = async |seed: u8, name: &str| {
+        let own = store(&folder.path().join(name));
+        let mut config = Config::loopback([seed; 32]);
+        config.dhts = vec![hpips_net::Dht::of_network("test-seek")];
+        (Net::start(config, Arc::new(own.clone())).await.unwrap(), own)
+    };
+    let (middle, _) = node(1, "middle").await;
+    let (holder, held) = node(2, "holder").await;
+    let (reader, empty) = node(3, "reader").await;
+    let source = folder.path().join("file");
+    std::fs::write(&source, noise(3_000_000)).unwrap();
+    let root = add_local(&held, &source, &AddOptions::default(), &Reporter::none()).unwrap().report.root;
+    for net in [&holder, &reader] {
+        net.dial(middle.full_addrs()[0].clone()).await.unwrap();
+    }
+    while holder.routing().provide(root).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(!reader.is_connected(&holder.account()));
+    let blocks = NetBlocks::new(&reader, &empty, Vec::new(), FetchOptions::default());
+    let target = folder.path().join("got");
+    let read = {
+        let (blocks, target) = (blocks.clone(), target.clone());
+        tokio::task::spawn_blocking(move || export(&blocks, root, &target, &Reporter::none()))
+    };
+    read.await.unwrap().unwrap();
+    assert!(std::fs::read(&target).unwrap() == noise(3_000_000));
+    assert!(reader.is_connected(&holder.account()));
+}

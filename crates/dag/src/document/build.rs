@@ -44,6 +44,14 @@ pub(super) enum Leaf<'a> {
 
 /// Takes what a reader finds, in order.
 pub(super) trait Sink {
+    /// A map or a list, so many of them deep.
+    fn open(&mut self, is_map: bool, depth: usize) -> Result<(), Fault> {
+        match is_map {
+            _ if depth > DEPTH_MAX => Err(Fault::TooDeep),
+            true => self.open_map(),
+            false => self.open_list(),
+        }
+    }
     fn open_list(&mut self) -> Result<(), Fault> {
         Ok(())
     }

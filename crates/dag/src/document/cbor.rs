@@ -4,7 +4,6 @@ use std::borrow::Cow;
 
 use crate::codec::exact_cid;
 
-use super::DEPTH_MAX;
 use super::build::{Fault, Leaf, Sink};
 
 /// Tag of a CID.
@@ -153,14 +152,7 @@ fn read_all(input: &mut Input<'_>, has_links: bool, sink: &mut impl Sink) -> Res
         if matches!(head.major, LIST | MAP) {
             let is_map = head.major == MAP;
             open.push(frame(input, &head, is_map)?);
-            if open.len() > DEPTH_MAX {
-                return Err(Fault::TooDeep);
-            }
-            if is_map {
-                sink.open_map()?
-            } else {
-                sink.open_list()?
-            }
+            sink.open(is_map, open.len())?;
             continue;
         }
         sink.leaf(leaf(input, &head, has_links)?)?;

@@ -3,7 +3,6 @@
 
 use std::borrow::Cow;
 
-use super::DEPTH_MAX;
 use super::build::{Fault, Leaf, Sink};
 use crate::codec::Place;
 
@@ -156,14 +155,7 @@ fn read_all(input: &mut Input<'_>, sink: &mut impl Sink) -> Result<(), Fault> {
                 input.at += 1;
                 let is_map = byte == b'{';
                 open.push(is_map);
-                if open.len() > DEPTH_MAX {
-                    return Err(Fault::TooDeep);
-                }
-                if is_map {
-                    sink.open_map()?
-                } else {
-                    sink.open_list()?
-                }
+                sink.open(is_map, open.len())?;
                 if is_map { Due::FirstKey } else { Due::FirstItem }
             }
             (Due::Value | Due::FirstItem, ..) => {

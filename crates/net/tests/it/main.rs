@@ -5,4 +5,5 @@
 mod bitswap;
 mod bulk;
 mod messages;
+mod routing;
 mod support;

@@ -23,7 +23,7 @@ fn in_memory() -> (MemoryDisk, Store) {
 }
 
 fn open(disk: &MemoryDisk) -> Store {
-    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None).unwrap()
+    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), || Ok(None)).unwrap()
 }
 
 #[test]
@@ -536,7 +536,7 @@ fn a_store_on_a_read_only_disk_is_named_and_left_alone() {
     store.put(vec![(cid, bytes.clone())]).unwrap();
     drop(store);
     disk.set_fault(Some(Fault::ReadOnly));
-    match Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None) {
+    match Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), || Ok(None)) {
         Err(error @ OpenError::Forbidden { .. }) => {
             let text = error.to_string();
             assert!(text.contains("/store") && text.contains("owner or mode"), "{text}");

@@ -20,7 +20,7 @@ fn in_memory() -> Store {
 }
 
 fn on_disk(disk: &MemoryDisk) -> Store {
-    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None).unwrap()
+    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), || Ok(None)).unwrap()
 }
 
 /// Changes a byte in the middle of a block, in the first pack.

@@ -17,7 +17,7 @@ use crate::{PinKind, Store};
 const DIR: &str = "/store";
 
 fn open(disk: &MemoryDisk) -> Result<Store, crate::OpenError> {
-    Store::open_on(Arc::new(disk.clone()), Path::new(DIR), small(), None)
+    Store::open_on(Arc::new(disk.clone()), Path::new(DIR), small(), || Ok(None))
 }
 
 /// What must, and what may, be in the store.

@@ -26,7 +26,7 @@ fn hex(bytes: &[u8]) -> String {
 fn packs_pins_and_version_are_as_documented() {
     let disk = MemoryDisk::new(0);
     let config = Config { pack_bytes: 70, ..small() };
-    let store = Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, None).unwrap();
+    let store = Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, || Ok(None)).unwrap();
     let (one, two) = (cid_v1(RAW, b"one"), cid_v1(RAW, b"two"));
     // A pack takes blocks while it is shorter than 70 bytes: these two go to the first.
     store.put(vec![(one, "one".into()), (two, "two".into())]).unwrap();

@@ -18,7 +18,7 @@ const FIRST: &str = "/store/packs/00000000.pack";
 
 fn in_memory() -> (MemoryDisk, Store) {
     let disk = MemoryDisk::new(1);
-    let store = Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None).unwrap();
+    let store = Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), || Ok(None)).unwrap();
     (disk, store)
 }
 

@@ -12,7 +12,7 @@ use crate::{Config, PieceKey, PinKind, Store, WriteError};
 
 fn open(disk: &MemoryDisk, bytes_max: u64) -> Store {
     let config = Config { bytes_max, ..small() };
-    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, None).unwrap()
+    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, || Ok(None)).unwrap()
 }
 
 #[test]

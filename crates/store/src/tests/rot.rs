@@ -15,7 +15,7 @@ use crate::{Config, PinKind, Store};
 const FIRST: &str = "/store/packs/00000000.pack";
 
 fn open(disk: &MemoryDisk) -> Store {
-    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), None).unwrap()
+    Store::open_on(Arc::new(disk.clone()), Path::new("/store"), small(), || Ok(None)).unwrap()
 }
 
 /// As if the file of the index had never been.
@@ -207,7 +207,8 @@ fn content_that_looks_like_records_everywhere_is_searched_in_time() {
     for content in [vec![0xff; 1 << 20], records] {
         let content = bytes::Bytes::from(content);
         let disk = MemoryDisk::new(1);
-        let open = || Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, None).unwrap();
+        let open =
+            || Store::open_on(Arc::new(disk.clone()), Path::new("/store"), config, || Ok(None)).unwrap();
         let store = open();
         let (cid, last) = (cid_v1(RAW, &content), block(1, 200));
         store.put(vec![(cid, content)]).unwrap();

@@ -3,7 +3,7 @@
 use cid::Cid;
 use cid::multibase::Base;
 use cid::multihash::Multihash;
-use hpips_types::content::{IDENTITY, RAW};
+use hpips_types::content::{DAG_JSON, IDENTITY, RAW};
 
 use super::support::Site;
 
@@ -81,6 +81,22 @@ async fn subdomains_serve_their_root() {
     }
     for (host, status) in [("nonsense.ipfs.localhost", 400), ("example-org.ipns.localhost", 501)] {
         assert_eq!(site.send("GET", "/", &[("host", host)]).await.status, status, "{host}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn links_of_documents_lead_to_the_gateway() {
+    let site = Site::new();
+    let leaf = site.file(b"leaf").cid;
+    let text = format!("{{\"list\":[{{\"/\":\"{leaf}\"}}],\"text\":\"<a href=\\\"/ipfs/x\\\">\"}}");
+    let root = site.block(DAG_JSON, text.as_bytes()).cid;
+    let own = format!("{root}.ipfs.localhost:8080");
+    for (host, path, gateway) in
+        [("127.0.0.1:8080", format!("/ipfs/{root}/"), ""), (&own, "/".to_owned(), "//localhost:8080")]
+    {
+        let page = site.send("GET", &path, &[("host", host), ("accept", "text/html")]).await.text();
+        assert!(page.contains(&format!("<a href=\"{gateway}/ipfs/{leaf}\">{leaf}</a>")), "{host}: {page}");
+        assert!(page.contains("/ipfs/x") && !page.contains("<a href=\"/ipfs/x"), "{host}: {page}");
     }
 }
 

@@ -75,11 +75,11 @@ fn import_options(add: &Add, repo: &Repo) -> anyhow::Result<ImportOptions> {
     let mtime = match (add.mtime, add.mtime_nsecs) {
         (None, Some(_)) => return Err(Stop::usage("--mtime-nsecs needs --mtime").into()),
         (None, None) => None,
-        (Some(seconds), nanoseconds) => Some(Mtime { seconds, nanoseconds: nanoseconds.unwrap_or(0) }),
+        (Some(seconds), nanoseconds) => Some(
+            Mtime::new(seconds, nanoseconds.unwrap_or(0))
+                .ok_or_else(|| Stop::usage("--mtime-nsecs is below 1000000000"))?,
+        ),
     };
-    if mtime.is_some_and(|mtime| mtime.nanoseconds >= 1_000_000_000) {
-        return Err(Stop::usage("--mtime-nsecs is below 1000000000").into());
-    }
     Ok(ImportOptions {
         profile: add.profile_request().resolve(&repo.config()?.import_profile).map_err(usage)?,
         hidden: add.hidden,
