@@ -25,6 +25,12 @@ pub fn account_of(peer: &PeerId) -> Option<AccountId> {
     Some(AccountId::new(key.to_bytes()))
 }
 
+/// The public key that a libp2p name holds, in protobuf form; `None` where it holds a hash of it.
+pub(crate) fn key_of(peer: &PeerId) -> Option<Vec<u8>> {
+    let hash = peer.as_ref();
+    (hash.code() == IDENTITY).then(|| hash.digest().to_vec())
+}
+
 /// Splits `/ip4/.../p2p/NAME` into the name and the address without it.
 pub fn split_peer(address: &Multiaddr) -> Option<(PeerId, Multiaddr)> {
     let mut address = address.clone();

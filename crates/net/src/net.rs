@@ -179,6 +179,16 @@ impl Net {
         self.0.shared.peers.infos()
     }
 
+    /// What is known of one peer; `None` when it is not connected.
+    pub fn peer(&self, peer: &PeerId) -> Option<PeerInfo> {
+        self.0.shared.peers.info(peer)
+    }
+
+    /// Names of the protocols that are accepted on streams of this node, sorted.
+    pub fn protocols(&self) -> Vec<String> {
+        self.0.shared.accepting.sorted()
+    }
+
     /// Bytes received and sent since the start, on streams of this node: bitswap, pieces, consensus.
     pub fn traffic(&self) -> (u64, u64) {
         self.0.shared.peers.totals()

@@ -10,7 +10,7 @@ use libp2p::core::ConnectedPoint;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::broadcast;
 
-use crate::identity::{account_of, split_peer};
+use crate::identity::{account_of, key_of, split_peer};
 
 /// Events a slow subscriber may be behind before it has to look at the whole list again.
 const EVENTS_MAX: usize = 1024;
@@ -35,6 +35,10 @@ pub struct PeerInfo {
     pub latency: Option<Duration>,
     /// Name and version of its program, as it says.
     pub agent: String,
+    /// Addresses it says to listen on.
+    pub listens: Vec<Multiaddr>,
+    /// Its public key in libp2p's protobuf form, where its name holds it.
+    pub public_key: Option<Vec<u8>>,
     /// Protocols it says to speak.
     pub protocols: Vec<String>,
     /// Bytes that came from it on streams of this node.
@@ -95,6 +99,16 @@ struct Line {
     traffic: Arc<Traffic>,
 }
 
+impl Line {
+    fn info(&self) -> PeerInfo {
+        PeerInfo {
+            received: self.traffic.received.load(Ordering::Relaxed),
+            sent: self.traffic.sent.load(Ordering::Relaxed),
+            ..self.info.clone()
+        }
+    }
+}
+
 /// Connected peers. Written by the swarm's task alone.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -129,6 +143,8 @@ impl Peers {
             is_outbound: endpoint.is_dialer(),
             latency: None,
             agent: String::new(),
+            listens: Vec::new(),
+            public_key: key_of(&peer),
             protocols: Vec::new(),
             received: 0,
             sent: 0,
@@ -155,8 +171,15 @@ impl Peers {
         }
     }
 
-    pub(crate) fn identified(&self, peer: &PeerId, agent: String, protocols: &[StreamProtocol]) {
+    pub(crate) fn identified(
+        &self,
+        peer: &PeerId,
+        agent: &str,
+        listens: Vec<Multiaddr>,
+        protocols: &[StreamProtocol],
+    ) {
         if let Some(line) = self.lock().get_mut(peer) {
+            line.info.listens = listens;
             // Whatever a peer calls itself must not move a terminal's cursor.
             line.info.agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_BYTES_MAX).collect();
             line.info.protocols =
@@ -186,12 +209,12 @@ impl Peers {
 
     /// What is known of everyone connected.
     pub(crate) fn infos(&self) -> Vec<PeerInfo> {
-        let info = |line: &Line| PeerInfo {
-            received: line.traffic.received.load(Ordering::Relaxed),
-            sent: line.traffic.sent.load(Ordering::Relaxed),
-            ..line.info.clone()
-        };
-        self.lock().values().map(info).collect()
+        self.lock().values().map(Line::info).collect()
+    }
+
+    /// What is known of one.
+    pub(crate) fn info(&self, peer: &PeerId) -> Option<PeerInfo> {
+        self.lock().get(peer).map(Line::info)
     }
 
     pub(crate) fn is_connected(&self, peer: &PeerId) -> bool {

@@ -102,6 +102,13 @@ impl Accepting {
         Ok(receiver)
     }
 
+    /// Names of all protocols, sorted.
+    pub(crate) fn sorted(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.names().iter().map(ToString::to_string).collect();
+        names.sort_unstable();
+        names
+    }
+
     fn names(&self) -> Vec<StreamProtocol> {
         let mut inboxes = self.lock();
         let Some(inboxes) = &mut *inboxes else { return Vec::new() };

@@ -472,10 +472,10 @@ impl Actor {
     }
 
     fn on_identified(&mut self, peer: PeerId, info: identify::Info) {
-        for address in info.listen_addrs.into_iter().take(IDENTIFY_ADDRESSES_MAX) {
-            let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
-            self.book.add_behind(peer, bare);
-        }
+        let listens = info.listen_addrs.into_iter().take(IDENTIFY_ADDRESSES_MAX);
+        let bare = |address: Multiaddr| split_peer(&address).map_or(address, |(_, bare)| bare);
+        let listens: Vec<Multiaddr> = listens.map(bare).collect();
+        listens.iter().for_each(|address| self.book.add_behind(peer, address.clone()));
         if self.swarm.is_connected(&peer) {
             self.book.connected(peer);
         }
@@ -492,7 +492,7 @@ impl Actor {
         if info.protocols.contains(&HOP) {
             self.may_relay(peer, &addresses);
         }
-        self.peers.identified(&peer, info.agent_version, &info.protocols);
+        self.peers.identified(&peer, &info.agent_version, listens, &info.protocols);
     }
 
     fn on_dht(&mut self, reach: Reach, event: kad::Event) {

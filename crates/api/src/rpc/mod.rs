@@ -41,6 +41,7 @@ mod resolve;
 mod routing;
 mod state;
 mod storing;
+mod swarm;
 
 #[cfg(test)]
 mod tests;
@@ -64,7 +65,11 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("block/put", post(block::put)),
         ("block/rm", post(block::remove)),
         ("block/stat", post(block::stat)),
-        ("bootstrap/list", post(node::bootstrap)),
+        ("bootstrap", post(swarm::bootstrap_list)),
+        ("bootstrap/add", post(swarm::bootstrap_add)),
+        ("bootstrap/list", post(swarm::bootstrap_list)),
+        ("bootstrap/rm", post(swarm::bootstrap_remove)),
+        ("bootstrap/rm/all", post(swarm::bootstrap_remove_all)),
         ("cat", post(content::cat)),
         ("config", post(config::entry)),
         ("config/profile/apply", post(config::apply)),
@@ -110,6 +115,7 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("pin/rm", post(pin::remove)),
         ("pin/update", post(pin::update)),
         ("pin/verify", post(pin::verify)),
+        ("ping", post(swarm::ping)),
         ("refs", post(refs::refs)),
         ("refs/local", post(refs::local)),
         ("repo/gc", post(repo::collect)),
@@ -124,13 +130,17 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("routing/provide", post(routing::provide)),
         ("routing/put", post(routing::put)),
         ("shutdown", post(node::shutdown)),
-        ("stats/bw", post(node::bandwidth)),
+        ("stats/bw", post(swarm::bandwidth)),
         ("stats/repo", post(repo::stat)),
-        ("swarm/addrs", post(node::addresses)),
-        ("swarm/addrs/listen", post(node::listening)),
-        ("swarm/addrs/local", post(node::listening)),
-        ("swarm/connect", post(node::connect)),
-        ("swarm/peers", post(node::peers)),
+        ("swarm/addrs", post(swarm::addresses)),
+        ("swarm/addrs/listen", post(swarm::listening)),
+        ("swarm/addrs/local", post(swarm::listening)),
+        ("swarm/connect", post(swarm::connect)),
+        ("swarm/disconnect", post(swarm::disconnect)),
+        ("swarm/filters", post(swarm::filters)),
+        ("swarm/filters/add", post(swarm::filters_add)),
+        ("swarm/filters/rm", post(swarm::filters_remove)),
+        ("swarm/peers", post(swarm::peers)),
     ]
 }
 

@@ -1,13 +1,13 @@
-//! The node itself: names, peers, end.
+//! The node itself: names and end.
 
-use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
 use cid::multibase::Base;
-use hpips_net::Multiaddr;
-use hpips_net::identity::{account_of, peer_of, split_peer};
+use hpips_net::identity::account_of;
+use hpips_net::{Multiaddr, OpenError, PeerId};
 use hpips_types::content::LIBP2P_KEY;
 use multihash::Multihash;
 use serde::Serialize;
@@ -21,8 +21,8 @@ use super::state::State;
 
 /// What the program calls itself to peers.
 pub(crate) const AGENT: &str = concat!("hpips/", env!("CARGO_PKG_VERSION"));
-/// Addresses in one request at most.
-const ADDRESSES_MAX: usize = 1024;
+/// How long a peer may take to say who it is once it is connected.
+const IDENTIFY: Duration = Duration::from_secs(2);
 
 #[derive(Serialize)]
 #[serde(rename_all = "PascalCase")]
@@ -59,7 +59,7 @@ struct Identity {
     id: String,
     public_key: String,
     addresses: Option<Vec<String>>,
-    agent_version: &'static str,
+    agent_version: String,
     protocols: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     account: Option<String>,
@@ -72,31 +72,72 @@ pub(super) async fn id(
     call.at_most(1)?;
     let parts = state.parts();
     if let Some(other) = call.args().first().filter(|other| **other != parts.identity.peer_id) {
-        return Err(RpcError::new(format!(
-            "only this node's own identity is known here, not that of {other}"
-        )));
+        return answer::in_time(&call, id_of(&state, &call, other)).await;
     }
-    let id = match call.option(&["peerid-base"]) {
-        None | Some("" | "b58mh") => parts.identity.peer_id.clone(),
-        Some(name) => {
-            let bytes =
-                Base::Base58Btc.decode(&parts.identity.peer_id).map_err(|error| RpcError::of(&error))?;
-            let hash = Multihash::from_bytes(&bytes).map_err(|error| RpcError::of(&error))?;
-            write_cid(&Cid::new_v1(LIBP2P_KEY, hash), base_of(name)?)
-        }
-    };
     let addresses = parts.online.as_ref().map(|online| texts(&online.net.full_addrs()));
     answer::json(&Identity {
-        id,
+        id: in_base(&parts.identity.peer_id, &call)?,
         public_key: Base::Base64Pad.encode(&parts.identity.public_key),
         addresses,
-        agent_version: AGENT,
-        protocols: None,
+        agent_version: AGENT.into(),
+        protocols: parts.online.as_ref().map(|online| online.net.protocols()),
         account: Some(parts.identity.account.clone()),
     })
 }
 
-fn texts(addresses: &[Multiaddr]) -> Vec<String> {
+/// The identity of another peer, which is connected with where it is not yet.
+async fn id_of(state: &State, call: &Call, name: &str) -> Result<Response, RpcError> {
+    let peer = peer_of_text(name)?;
+    let net = &state.online()?.net;
+    net.connect_peer(peer).await.map_err(|error| unreachable_peer(&peer, &error))?;
+    // What it says about itself comes shortly after the connection; without it the rest is told.
+    let until = Instant::now() + IDENTIFY;
+    let info = loop {
+        let info = net.peer(&peer).ok_or_else(|| RpcError::new(format!("{peer} has left")))?;
+        if !info.protocols.is_empty() || Instant::now() >= until {
+            break info;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    let full =
+        |address: &Multiaddr| address.clone().with_p2p(peer).unwrap_or_else(|address| address).to_string();
+    answer::json(&Identity {
+        id: in_base(name, call)?,
+        public_key: info.public_key.as_deref().map_or_else(String::new, |key| Base::Base64Pad.encode(key)),
+        addresses: Some(info.listens.iter().map(full).collect()),
+        agent_version: info.agent,
+        protocols: Some(info.protocols),
+        account: account_of(&peer).map(|account| account.to_string()),
+    })
+}
+
+/// A peer's name in the base that the caller wants.
+fn in_base(peer: &str, call: &Call) -> Result<String, RpcError> {
+    match call.option(&["peerid-base"]) {
+        None | Some("" | "b58mh") => Ok(peer.to_owned()),
+        Some(name) => {
+            let bytes = Base::Base58Btc.decode(peer).map_err(|error| RpcError::of(&error))?;
+            let hash = Multihash::from_bytes(&bytes).map_err(|error| RpcError::of(&error))?;
+            Ok(write_cid(&Cid::new_v1(LIBP2P_KEY, hash), base_of(name)?))
+        }
+    }
+}
+
+/// A peer by its name, in base58 or as a CID.
+pub(super) fn peer_of_text(text: &str) -> Result<PeerId, RpcError> {
+    let wrong = || RpcError::client(format!("{text:?} is no name of a peer, as 12D3KooW... or k51..."));
+    if let Ok(peer) = text.parse() {
+        return Ok(peer);
+    }
+    let cid: Cid = text.parse().map_err(|_| wrong())?;
+    PeerId::from_bytes(&cid.hash().to_bytes()).map_err(|_| wrong())
+}
+
+pub(super) fn unreachable_peer(peer: &PeerId, error: &OpenError) -> RpcError {
+    RpcError::new(format!("cannot reach {peer}: {}", crate::error::chain_text(error)))
+}
+
+pub(super) fn texts(addresses: &[Multiaddr]) -> Vec<String> {
     addresses.iter().map(ToString::to_string).collect()
 }
 
@@ -139,153 +180,4 @@ pub(super) async fn shutdown(
     call.at_most(0)?;
     state.online()?.host.shut_down();
     Ok(answer::nothing())
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Peers<T> {
-    peers: Vec<T>,
-}
-
-/// The peers that the configuration names.
-pub(super) async fn bootstrap(
-    extract::State(state): extract::State<State>,
-    call: Call,
-) -> Result<Response, RpcError> {
-    call.at_most(0)?;
-    answer::value(&call, move || {
-        let peers = state.parts().settings.get("Bootstrap")?;
-        let peers = peers.as_array().map(Vec::as_slice).unwrap_or_default();
-        Ok(Peers { peers: peers.iter().filter_map(|peer| peer.as_str().map(str::to_owned)).collect() })
-    })
-    .await
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Peer {
-    addr: String,
-    peer: String,
-    /// Kubo's number: 0 unknown, 1 inbound, 2 outbound.
-    direction: u8,
-    latency: String,
-    muxer: String,
-    streams: Option<Vec<String>>,
-    identify: BTreeMap<String, String>,
-}
-
-pub(super) async fn peers(
-    extract::State(state): extract::State<State>,
-    call: Call,
-) -> Result<Response, RpcError> {
-    call.at_most(0)?;
-    let connected = state.online()?.net.connected();
-    let peers = connected.iter().filter_map(peer_of).map(|peer| Peer {
-        addr: String::new(),
-        peer: peer.to_string(),
-        direction: 0,
-        latency: String::new(),
-        muxer: String::new(),
-        streams: None,
-        identify: BTreeMap::new(),
-    });
-    answer::json(&Peers { peers: peers.collect::<Vec<_>>() })
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Strings {
-    strings: Vec<String>,
-}
-
-/// Connects and stays connected.
-pub(super) async fn connect(
-    extract::State(state): extract::State<State>,
-    call: Call,
-) -> Result<Response, RpcError> {
-    let online = state.online()?;
-    let args = call.some_args("address")?;
-    if args.len() > ADDRESSES_MAX {
-        return Err(RpcError::client(format!("at most {ADDRESSES_MAX} addresses at once")));
-    }
-    let mut wanted = Vec::new();
-    for text in args {
-        let wrong = || {
-            RpcError::client(format!("invalid peer address {text:?}: a multiaddress that ends in /p2p/NAME"))
-        };
-        let address: Multiaddr = text.parse().map_err(|_| wrong())?;
-        let (peer, address) = split_peer(&address).ok_or_else(wrong)?;
-        let account = account_of(&peer).ok_or_else(|| {
-            RpcError::client(format!(
-                "the key of peer {peer} is not an ed25519 key, the only kind that this version connects with"
-            ))
-        })?;
-        wanted.push((account, peer, address));
-    }
-    let mut strings = Vec::new();
-    for (account, peer, address) in wanted {
-        let connected = async {
-            online.net.address_book(account, vec![address.clone()]).await;
-            let connected = online.net.connect(account).await;
-            connected.map_err(|error| {
-                RpcError::new(format!("connect {peer} failure: {}", crate::error::chain_text(&error)))
-            })
-        };
-        answer::in_time(&call, connected).await?;
-        // A peer that was never reached is not dialed for ever.
-        online.net.keep(account, vec![address]).await;
-        strings.push(format!("connect {peer} success"));
-    }
-    answer::json(&Strings { strings })
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Addresses {
-    addrs: BTreeMap<String, Vec<String>>,
-}
-
-/// Peers that are connected; their addresses are not told apart here.
-pub(super) async fn addresses(
-    extract::State(state): extract::State<State>,
-    call: Call,
-) -> Result<Response, RpcError> {
-    call.at_most(0)?;
-    let connected = state.online()?.net.connected();
-    let addrs = connected.iter().filter_map(peer_of).map(|peer| (peer.to_string(), Vec::new())).collect();
-    answer::json(&Addresses { addrs })
-}
-
-pub(super) async fn listening(
-    extract::State(state): extract::State<State>,
-    call: Call,
-) -> Result<Response, RpcError> {
-    call.at_most(0)?;
-    let net = &state.online()?.net;
-    let with_id = call.flag(&["id"], false)?;
-    answer::json(&Strings { strings: texts(&if with_id { net.full_addrs() } else { net.listen_addrs() }) })
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "PascalCase")]
-struct Bandwidth {
-    total_in: u64,
-    total_out: u64,
-    rate_in: f64,
-    rate_out: f64,
-}
-
-/// Bytes of blocks exchanged since the node started; rates are not kept.
-pub(super) async fn bandwidth(
-    extract::State(state): extract::State<State>,
-    call: Call,
-) -> Result<Response, RpcError> {
-    call.at_most(0)?;
-    let stats = state.online()?.net.bitswap_stats();
-    answer::json(&Bandwidth {
-        total_in: stats.bytes_received,
-        total_out: stats.bytes_sent,
-        rate_in: 0.0,
-        rate_out: 0.0,
-    })
 }

@@ -2,7 +2,6 @@
 
 mod add;
 mod block;
-mod bootstrap;
 mod cat;
 mod cid;
 pub(crate) mod completion;
@@ -28,6 +27,7 @@ mod repo;
 mod resolve;
 mod routing;
 mod source;
+mod swarm;
 mod testnet;
 mod version;
 
@@ -107,10 +107,15 @@ pub(crate) enum Command {
     Unmount(node::Unmount),
     /// Connections with other nodes.
     #[command(subcommand)]
-    Swarm(node::Swarm),
-    /// The nodes that are asked first.
+    Swarm(swarm::Swarm),
+    /// The nodes that are connected with first.
     #[command(subcommand)]
-    Bootstrap(bootstrap::Bootstrap),
+    Bootstrap(swarm::Bootstrap),
+    /// Measure the time of a round trip to a node.
+    Ping(swarm::Ping),
+    /// What a node counts.
+    #[command(subcommand)]
+    Stats(swarm::Stats),
     /// A network of real nodes on this machine, with test coins.
     #[command(subcommand)]
     Testnet(testnet::Testnet),
@@ -159,6 +164,8 @@ impl Command {
             Self::Unmount(command) => command.run(context),
             Self::Swarm(command) => command.run(context),
             Self::Bootstrap(command) => command.run(context),
+            Self::Ping(command) => command.run(context),
+            Self::Stats(command) => command.run(context),
             Self::Testnet(command) => command.run(context),
             Self::Demo(command) => command.run(context),
             Self::Doctor(command) => command.run(context),

@@ -1,13 +1,12 @@
-//! Commands that ask the running node: `status`, `shutdown`, `mount`, `unmount`, `swarm`.
+//! Commands that ask the running node: `status`, `shutdown`, `mount`, `unmount`.
 
-use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
 use hpips_api::view::{Done, MountRequest, Status};
 use hpips_types::ByteCount;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::source::absolute;
 use crate::context::Context;
@@ -109,84 +108,6 @@ pub(crate) struct Unmount {}
 impl Unmount {
     pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
         tell(context, "/hpips/v0/unmount", &Done {})
-    }
-}
-
-/// Connections with other nodes.
-#[derive(Debug, clap::Subcommand)]
-pub(crate) enum Swarm {
-    /// Connect with peers and stay connected.
-    Connect {
-        /// Multiaddresses that end in /p2p/NAME.
-        #[arg(required = true)]
-        addresses: Vec<String>,
-    },
-    /// List connected peers.
-    Peers {
-        /// With what is known of the connections.
-        #[arg(short, long)]
-        verbose: bool,
-    },
-    /// List known addresses.
-    Addrs,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Strings {
-    strings: Vec<String>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Connected {
-    peers: Option<Vec<Peer>>,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Peer {
-    addr: String,
-    peer: String,
-    #[serde(default)]
-    latency: String,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "PascalCase")]
-struct Known {
-    addrs: BTreeMap<String, Vec<String>>,
-}
-
-impl Swarm {
-    pub(crate) fn run(self, context: &Context) -> anyhow::Result<Exit> {
-        match self {
-            Self::Connect { addresses } => {
-                context.show(Call::new("swarm/connect").args(addresses), |connected: Strings, out| {
-                    Ok(connected.strings.iter().try_for_each(|line| writeln!(out, "{line}"))?)
-                })
-            }
-            Self::Peers { verbose } => {
-                let call = Call::new("swarm/peers").flag("verbose", verbose);
-                context.show(call, |connected: Connected, out| {
-                    for peer in connected.peers.unwrap_or_default() {
-                        // The name may stand in the address already.
-                        let name = format!("/p2p/{}", peer.peer);
-                        let name = if peer.addr.ends_with(&name) { String::new() } else { name };
-                        let latency = if verbose { format!(" {}", peer.latency) } else { String::new() };
-                        writeln!(out, "{}{name}{latency}", peer.addr)?;
-                    }
-                    Ok(())
-                })
-            }
-            Self::Addrs => context.show(Call::new("swarm/addrs"), |known: Known, out| {
-                for (peer, addresses) in known.addrs {
-                    writeln!(out, "{peer} ({})", addresses.len())?;
-                    addresses.iter().try_for_each(|address| writeln!(out, "\t{address}"))?;
-                }
-                Ok(())
-            }),
-        }
     }
 }
 
