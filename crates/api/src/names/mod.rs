@@ -32,6 +32,8 @@ const WAIT_KNOWN: Duration = Duration::from_secs(3);
 pub(crate) const LIFETIME: Duration = Duration::from_secs(48 * 3600);
 /// How long a record asks to be remembered that its publisher does not say more of (Kubo's default).
 pub(crate) const TTL: Duration = Duration::from_secs(300);
+/// A record is not signed again for less than this.
+const PROLONGED: Duration = Duration::from_secs(3600);
 /// How often records are published again: routers drop them after a day or two (Kubo's default).
 pub const REPUBLISH: Duration = Duration::from_secs(4 * 3600);
 
@@ -111,6 +113,15 @@ pub(crate) struct Publication {
     /// The number of the record, if the publisher wants another than the next.
     pub(crate) sequence: Option<u64>,
     pub(crate) form: Form,
+}
+
+/// What came of publishing again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Republished {
+    /// Records that hold.
+    pub records: usize,
+    /// Of these, records that no router took although there are routers.
+    pub untold: usize,
 }
 
 /// Names of a node or of a repo. Clones share what is remembered.
@@ -295,36 +306,40 @@ impl Names {
         })
     }
 
-    /// Publishes every record of the repo again, those of these keys with a new end. Returns how many.
+    /// Publishes every record of the repo again, those of these keys with a new end.
     ///
     /// # Errors
     /// When the repo cannot be read; one record that fails holds up no other.
-    pub async fn republish(&self, seeds: Vec<Zeroizing<[u8; 32]>>) -> io::Result<usize> {
+    pub async fn republish(&self, seeds: Vec<Zeroizing<[u8; 32]>>) -> io::Result<Republished> {
         let seeds: BTreeMap<Name, _> = seeds.into_iter().map(|seed| (Name::of_seed(&seed), seed)).collect();
         let records = Arc::clone(&self.0.records);
-        let mut count = 0;
+        let mut done = Republished::default();
         for name in blocking(move || records.list()).await? {
             match self.republish_one(name, seeds.get(&name)).await {
-                Ok(is_done) => count += usize::from(is_done),
+                Ok(None) => {}
+                Ok(Some(taken)) => {
+                    done.records += 1;
+                    done.untold += usize::from(taken == 0 && self.0.routers.can_tell());
+                }
                 Err(error) => {
                     let error = crate::error::chain_text(&error);
                     tracing::warn!(%name, error, "a name was not published again");
                 }
             }
         }
-        Ok(count)
+        Ok(done)
     }
 
     async fn republish_one(
         &self,
         name: Name,
         seed: Option<&Zeroizing<[u8; 32]>>,
-    ) -> Result<bool, NamingError> {
+    ) -> Result<Option<usize>, NamingError> {
         let _turn = self.0.turn.lock().await;
-        let Some(mut record) = self.saved(&name).await? else { return Ok(false) };
+        let Some(mut record) = self.saved(&name).await? else { return Ok(None) };
         let validity = now().after(LIFETIME);
         if let Some(seed) = seed
-            && record.content().validity < validity
+            && record.content().validity < now().after(LIFETIME - PROLONGED)
             && record.verify_signature(&name).is_ok()
         {
             let content = Content { validity, ..record.content().clone() };
@@ -332,10 +347,9 @@ impl Names {
             self.save(name, &record).await?;
         }
         if record.verify(&name, now()).is_err() {
-            return Ok(false);
+            return Ok(None);
         }
-        self.0.routers.put_record(&name, &record, Reach::All).await;
-        Ok(true)
+        Ok(Some(self.0.routers.put_record(&name, &record, Reach::All).await))
     }
 }
 

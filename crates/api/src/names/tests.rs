@@ -122,7 +122,7 @@ async fn republishing_prolongs_what_is_our_own() {
     let short = Publication { lifetime: Duration::from_secs(60), ..publication(CID) };
     let (own, _) = names.publish(&seed(1), short.clone(), true).await.unwrap();
     let (other, _) = names.publish(&seed(2), short, true).await.unwrap();
-    assert_eq!(names.republish(vec![seed(1)]).await.unwrap(), 2);
+    assert_eq!(names.republish(vec![seed(1)]).await.unwrap(), Republished { records: 2, untold: 0 });
     let lives = |name: Name| {
         let record = Record::decode(&records.load(&name).unwrap().unwrap()).unwrap();
         assert_eq!(record.content().sequence, 0);

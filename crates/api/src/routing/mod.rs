@@ -106,6 +106,11 @@ impl Routers {
         self.0.own.as_ref().map(|own| own.net.routing()).filter(|dht| dht.is_on())
     }
 
+    /// Whether there is anybody to tell of a record.
+    pub(crate) fn can_tell(&self) -> bool {
+        self.dht().is_some() || !self.0.delegated.is_empty()
+    }
+
     /// Tells the DHT that this node has a block.
     ///
     /// # Errors
