@@ -55,6 +55,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "gateway_request", run: hpips_api::fuzzing::request, seeds: gateway_request_seeds },
     Target { name: "ranges", run: hpips_api::fuzzing::ranges, seeds: ranges_seeds },
     Target { name: "config", run: config, seeds: config_seeds },
+    Target { name: "routing_answer", run: hpips_api::fuzzing::routing_answer, seeds: routing_answer_seeds },
     Target { name: "ipns_record", run: ipns_record, seeds: ipns_record_seeds },
     Target { name: "ipns_name", run: ipns_name, seeds: ipns_name_seeds },
 ];
@@ -412,6 +413,14 @@ fn config_seeds() -> Vec<Vec<u8>> {
         serde_json::to_vec(&hpips_node::Config::default()).expect("plain JSON"),
         br#"{"api": "[::1]:5001", "gateway": null, "storage_max": 5, "mount": "/x"}"#.to_vec(),
     ]
+}
+
+fn routing_answer_seeds() -> Vec<Vec<u8>> {
+    let id = "12D3KooWKrjHHhpsGFoQ96dEpcvduNYr9uLq2VnWrTnxSasggtzp";
+    let peer = format!(
+        "{{\"Schema\":\"peer\",\"ID\":\"{id}\",\"Addrs\":[\"/ip4/1.2.3.4/tcp/1/p2p/{id}\",\"/ip6/::1/udp/1/quic-v1\"],\"Protocols\":[\"transport-bitswap\"]}}"
+    );
+    vec![format!("{{\"Providers\":[{peer},{{}},null]}}").into(), format!("{{\"Peers\":[{peer}]}}").into()]
 }
 
 fn ipns_record(data: &[u8]) {

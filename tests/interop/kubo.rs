@@ -108,6 +108,16 @@ impl Kubo {
         address.expect("a TCP address").to_owned()
     }
 
+    /// The URL of its gateway.
+    pub(crate) fn gateway(&self) -> String {
+        fs::read_to_string(self.folder.path().join("gateway")).expect("the file that says where it listens")
+    }
+
+    /// A file of this test beside its repo.
+    pub(crate) fn file(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
     /// Runs a command of Kubo against the daemon.
     pub(crate) fn run(&self, args: &[&str]) -> Output {
         Command::new(self.program)

@@ -11,5 +11,6 @@ mod bitswap;
 mod cids;
 mod kubo;
 mod node;
+mod routing;
 mod rpc;
 mod trees;

@@ -20,6 +20,11 @@ pub(crate) struct Node {
 
 impl Node {
     pub(crate) fn start() -> Self {
+        Self::with(|_| {})
+    }
+
+    /// One whose configuration is changed before it starts.
+    pub(crate) fn with(change: impl FnOnce(&mut serde_json::Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repo = folder.path().join("repo");
         ok(&repo, &["init"]);
@@ -32,6 +37,7 @@ impl Node {
         if json.get("gateway").is_some() {
             json["gateway"] = "127.0.0.1:0".into();
         }
+        change(&mut json);
         fs::write(&config, json.to_string()).unwrap();
         let daemon = Command::new(hpips())
             .arg("daemon")
@@ -76,9 +82,23 @@ impl Node {
         format!("http://{}", endpoint["address"].as_str().expect("an address"))
     }
 
+    /// The URL of its gateway.
+    pub(crate) fn gateway(&self) -> String {
+        fs::read_to_string(self.repo().join("gateway")).unwrap()
+    }
+
     /// Runs a command that succeeds; what it printed.
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         ok(&self.repo(), args)
+    }
+}
+
+impl Node {
+    /// As [`Self::ok`], for what is no text.
+    pub(crate) fn bytes(&self, args: &[&str]) -> Vec<u8> {
+        let output = Command::new(hpips()).args(args).env("HPIPS_PATH", self.repo()).output().unwrap();
+        assert!(output.status.success(), "hpips {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+        output.stdout
     }
 }
 

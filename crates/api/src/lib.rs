@@ -14,7 +14,9 @@ mod error;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod gateway;
+pub mod names;
 mod profile;
+pub mod routing;
 mod server;
 
 pub mod rpc;

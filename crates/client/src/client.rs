@@ -1,6 +1,6 @@
 //! The handle.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -72,12 +72,26 @@ impl Client {
         is_free.then(|| Turn { busy: Arc::clone(&self.busy), root })
     }
 
-    /// Tells the network where a provider is reached, as its pledge says.
-    pub(crate) async fn introduce(&self, provider: AccountId) {
-        let Some(pledge) = query::pledge(&self.parts.chain.state(), &provider) else { return };
+    /// Who holds slots of the deals of a root, as the chain says, and where each is reached. Dials nobody.
+    pub fn holders(&self, root: &Cid) -> Vec<(AccountId, Vec<Multiaddr>)> {
+        let state = self.parts.chain.state();
+        let deals = query::deals_of_root(&state, root).into_iter();
+        let holders: BTreeSet<AccountId> =
+            deals.flat_map(|deal| crate::object::holders(&state, deal)).flatten().collect();
+        holders.into_iter().map(|holder| (holder, self.addresses(&holder))).collect()
+    }
+
+    /// Where a provider is reached, as its pledge says.
+    fn addresses(&self, provider: &AccountId) -> Vec<Multiaddr> {
+        let pledge = query::pledge(&self.parts.chain.state(), provider);
         // What is no address is of no use; the provider announced it itself.
-        let addresses: Vec<Multiaddr> =
-            pledge.terms.addresses.iter().filter_map(|text| text.parse().ok()).collect();
+        let texts = pledge.map(|pledge| pledge.terms.addresses).unwrap_or_default();
+        texts.iter().filter_map(|text| text.parse().ok()).collect()
+    }
+
+    /// Tells the network where a provider is reached.
+    pub(crate) async fn introduce(&self, provider: AccountId) {
+        let addresses = self.addresses(&provider);
         if !addresses.is_empty() {
             self.parts.net.address_book(provider, addresses).await;
         }

@@ -4,10 +4,13 @@ use std::fs;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use hpips_api::routing::{Delegated, DelegatedError};
 use serde::{Deserialize, Serialize};
 
 /// Name of the file in a repo.
 pub const CONFIG_FILE: &str = "config";
+/// Routers at most.
+const ROUTERS_MAX: usize = 16;
 /// A configuration is a page of text; more is not one.
 const CONFIG_BYTES_MAX: u64 = 1 << 20;
 
@@ -57,6 +60,10 @@ pub struct Config {
     pub api: SocketAddr,
     /// Loopback address of the gateway; none where it is absent. Port 0 picks a free one.
     pub gateway: Option<SocketAddr>,
+    /// Whether the gateway says who has what to programs that ask over HTTP (`/routing/v1`).
+    pub routing_api: bool,
+    /// URLs of routers that are asked who has what, and told what names stand for: `http://host:port`.
+    pub delegated_routers: Vec<String>,
     /// Whether programs on this machine must show the token of the `api` file to the RPC too, as they must to
     /// everything that spends coins.
     pub api_token_required: bool,
@@ -102,6 +109,8 @@ impl Default for Config {
             peers: Vec::new(),
             api: SocketAddr::from((Ipv4Addr::LOCALHOST, 5001)),
             gateway: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 8080))),
+            routing_api: true,
+            delegated_routers: Vec::new(),
             api_token_required: false,
             storage_max: None,
             import_profile: "unixfs-v1-2025".into(),
@@ -161,6 +170,12 @@ pub enum ConfigError {
     /// No profile of this name.
     #[error("import_profile must be unixfs-v1-2025 or unixfs-v0-2015, not {0:?}")]
     Profile(String),
+    /// Not the address of a router.
+    #[error("delegated_routers")]
+    Router(#[from] DelegatedError),
+    /// Too many of them.
+    #[error("delegated_routers may be {ROUTERS_MAX} at most, not {0}: every one is asked each time")]
+    Routers(usize),
     /// Not a network.
     #[error("filters")]
     Filter(#[from] hpips_net::FilterError),
@@ -216,6 +231,14 @@ impl Config {
             .map_err(|source| ConfigError::Io { path, source })
     }
 
+    /// The routers elsewhere.
+    pub(crate) fn routers(&self) -> Result<Vec<Delegated>, ConfigError> {
+        if self.delegated_routers.len() > ROUTERS_MAX {
+            return Err(ConfigError::Routers(self.delegated_routers.len()));
+        }
+        Ok(self.delegated_routers.iter().map(|text| text.parse()).collect::<Result<_, DelegatedError>>()?)
+    }
+
     pub(crate) fn check(&self) -> Result<(), ConfigError> {
         if !self.api.ip().is_loopback() {
             return Err(ConfigError::PublicApi(self.api));
@@ -226,6 +249,7 @@ impl Config {
         if hpips_dag::Profile::by_name(&self.import_profile).is_none() {
             return Err(ConfigError::Profile(self.import_profile.clone()));
         }
+        self.routers()?;
         for filter in &self.filters {
             filter.parse::<hpips_net::Filter>()?;
         }
@@ -253,6 +277,7 @@ mod tests {
             ("{\"lissten\": []}", "lissten"),
             ("{\"api\": \"0.0.0.0:5001\"}", "loopback"),
             ("{\"compute_threads\": 0}", "compute_threads"),
+            ("{\"delegated_routers\": [\"https://x\"]}", "http only"),
             ("[", "EOF"),
         ] {
             fs::write(repo.path().join(CONFIG_FILE), text).unwrap();

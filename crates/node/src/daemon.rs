@@ -5,6 +5,8 @@ use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use hpips_api::gateway;
+use hpips_api::routing::Routers;
 use hpips_api::rpc::Online;
 use hpips_api::{BindError, Endpoint, EndpointError, Feed, Network, Parts, Server};
 use hpips_chain::{Chain, Role, Seat, SeatError, Wallet};
@@ -27,6 +29,8 @@ use crate::verifier::LateVerifier;
 
 /// Folder of the block store in a repo.
 pub const BLOCKS: &str = "blocks";
+/// File of a repo that says where the gateway listens, while it does.
+const GATEWAY_FILE: &str = "gateway";
 /// How long an orderly end may take before the process ends anyway. Everything acknowledged is on disk
 /// at any moment, so nothing is lost then.
 const SHUTDOWN: Duration = Duration::from_secs(8);
@@ -95,6 +99,10 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
     let node = Node::start(&repo, &config, store).await?;
     let endpoint = Endpoint { address: server.address(), token: token()?, pid: std::process::id() };
     let (end, ended) = watch::channel(false);
+    let routers = config.routers().map_err(RunError::Config)?;
+    let routers =
+        Routers::new(node.parts.net.clone(), node.parts.store.clone(), node.parts.network.clone(), routers);
+    let names = crate::offline::names(&repo, routers)?;
     let mut serving = {
         let mut ended = ended.clone();
         let online = Online {
@@ -102,16 +110,27 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
             network: node.parts.network.clone(),
             host: Arc::clone(&node.parts.host),
         };
-        let state = crate::offline::state(&repo, node.parts.store.clone(), Some(online))?;
+        let state = crate::offline::state(&repo, node.parts.store.clone(), names.clone(), Some(online))?;
         let routes = hpips_api::routes(node.parts.clone()).merge(hpips_api::rpc::router(state));
         tokio::spawn(server.serve(endpoint.token.clone(), routes, async move {
             let _ = ended.wait_for(|end| *end).await;
         }))
     };
     let gateway = match config.gateway {
-        Some(address) => crate::gateway::start(address, &node.parts, ended.clone()).await,
+        Some(address) => {
+            let settings = gateway::Config { routing: config.routing_api, ..gateway::Config::default() };
+            crate::gateway::start(address, &node.parts, names.clone(), settings, ended.clone()).await
+        }
         None => None,
     };
+    if let Some((address, _)) = &gateway {
+        // Where it listens, as Kubo writes it. Whoever looks for it can do without.
+        let url = format!("http://{address}");
+        if let Err(error) = crate::repo::write_file(&repo.path().join(GATEWAY_FILE), url.as_bytes(), 0o600) {
+            tracing::warn!(%error, "the file that says where the gateway listens is not written");
+        }
+    }
+    let republishing = tokio::spawn(crate::republish::run(names, crate::offline::keys(&repo)?));
     endpoint.write(repo.path())?;
     if let Some(path) = &config.mount
         && let Err(reason) = node.parts.host.mount(path)
@@ -140,8 +159,10 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
         reason = chain_ended => Err(format!("the chain ended: {}", reason.unwrap_or_default())),
         result = &mut serving => Err(format!("the api ended: {result:?}")),
     };
+    republishing.abort();
     end.send_replace(true);
-    if let Some(gateway) = gateway {
+    let _ = std::fs::remove_file(repo.path().join(GATEWAY_FILE));
+    if let Some((_, gateway)) = gateway {
         // It ends by itself; what it still reads must not outlive the store.
         let _ = tokio::time::timeout(SHUTDOWN, gateway).await;
     }

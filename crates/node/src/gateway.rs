@@ -6,6 +6,7 @@ use std::sync::Arc;
 use cid::Cid;
 use hpips_api::Parts;
 use hpips_api::gateway::{self, Config, Source};
+use hpips_api::names::Names;
 use hpips_client::blocks::Local;
 use hpips_client::{BlockGetter, FetchOptions, GetBlockError, NetBlocks};
 use tokio::net::TcpListener;
@@ -40,8 +41,10 @@ impl Source for NodeBlocks {
 pub(crate) async fn start(
     address: SocketAddr,
     parts: &Parts,
+    names: Names,
+    config: Config,
     mut ended: watch::Receiver<bool>,
-) -> Option<JoinHandle<()>> {
+) -> Option<(SocketAddr, JoinHandle<()>)> {
     let listener = match TcpListener::bind(address).await {
         Ok(listener) => listener,
         Err(error) => {
@@ -52,17 +55,17 @@ pub(crate) async fn start(
             return None;
         }
     };
-    if let Ok(address) = listener.local_addr() {
-        tracing::info!(%address, "the gateway listens");
-    }
+    let address = listener.local_addr().unwrap_or(address);
+    tracing::info!(%address, "the gateway listens");
     let source = Arc::new(NodeBlocks { parts: parts.clone(), runtime: Handle::current() });
-    let router = gateway::router(gateway::Parts { source, config: Config::default() });
-    Some(tokio::spawn(async move {
+    let router = gateway::router(gateway::Parts { source, names: Some(names), config });
+    let serving = tokio::spawn(async move {
         let shutdown = async move {
             let _ = ended.wait_for(|end| *end).await;
         };
         if let Err(error) = gateway::serve(listener, router, shutdown).await {
             tracing::warn!(%error, "the gateway ended");
         }
-    }))
+    });
+    Some((address, serving))
 }

@@ -29,6 +29,7 @@ const PROTOBUF: &[u8] = &[0x08, 0x01, 0x12, 0x40];
 pub(crate) struct KeyFolder {
     folder: PathBuf,
     own: NamedKey,
+    repo: Repo,
     /// One change at a time.
     turn: Mutex<()>,
 }
@@ -37,7 +38,7 @@ impl KeyFolder {
     /// The keys of this repo; `peer_id` is the node's own name.
     pub(crate) fn new(repo: &Repo, peer_id: String) -> Result<Self, RepoError> {
         let own = NamedKey { name: "self".into(), peer_id };
-        Ok(Self { folder: repo.folder(FOLDER)?, own, turn: Mutex::new(()) })
+        Ok(Self { folder: repo.folder(FOLDER)?, own, repo: repo.clone(), turn: Mutex::new(()) })
     }
 
     fn path(&self, name: &str) -> Result<PathBuf, KeyError> {
@@ -138,6 +139,11 @@ impl Keys for KeyFolder {
     }
 
     fn seed(&self, name: &str) -> Result<Zeroizing<[u8; 32]>, KeyError> {
+        if name == self.own.name {
+            let path = self.repo.path().to_owned();
+            let failed = |error| KeyError::Io { path, source: io::Error::other(error) };
+            return self.repo.seed().map_err(failed);
+        }
         Ok(self.get(name)?.1)
     }
 }

@@ -9,7 +9,9 @@ mod host;
 mod keys;
 mod offline;
 mod providing;
+mod records;
 mod repo;
+mod republish;
 mod settings;
 mod verifier;
 

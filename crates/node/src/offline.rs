@@ -3,6 +3,8 @@
 use std::sync::Arc;
 
 use axum::Router;
+use hpips_api::names::Names;
+use hpips_api::routing::Routers;
 use hpips_api::rpc::{self, Identity, Online, State};
 use hpips_crypto::sign::SecretKey;
 use hpips_store::Store;
@@ -10,6 +12,7 @@ use hpips_store::Store;
 use crate::config::Config;
 use crate::daemon::{BLOCKS, RunError};
 use crate::keys::KeyFolder;
+use crate::records::RecordFolder;
 use crate::repo::Repo;
 use crate::settings::RepoSettings;
 
@@ -23,7 +26,7 @@ const PUBLIC_KEY: &[u8] = &[0x08, 0x01, 0x12, 0x20];
 /// [`RunError::Store`] when a node or another command has the repo, [`RunError::Repo`] when it cannot be used.
 pub fn offline(repo: &Repo) -> Result<Router, RunError> {
     let store = open_store(repo)?;
-    Ok(rpc::in_process(rpc::router(state(repo, store, None)?)))
+    Ok(rpc::in_process(rpc::router(state(repo, store, names(repo, Routers::none())?, None)?)))
 }
 
 /// Opens the blocks of a repo that no node runs on, within the limits of its configuration.
@@ -55,12 +58,28 @@ fn store_config(config: &Config) -> hpips_store::Config {
     hpips_store::Config { bytes_max: config.storage_max.unwrap_or(u64::MAX), ..default }
 }
 
+/// What names stand for, with the records of this repo.
+pub(crate) fn names(repo: &Repo, routers: Routers) -> Result<Names, RunError> {
+    Ok(Names::new(Arc::new(RecordFolder::new(repo)?), routers))
+}
+
+/// The keys of a repo.
+pub(crate) fn keys(repo: &Repo) -> Result<Arc<KeyFolder>, RunError> {
+    let account = SecretKey::from_seed(&*repo.seed()?).account();
+    Ok(Arc::new(KeyFolder::new(repo, crate::peer_id(&account))?))
+}
+
 /// What the commands act on.
-pub(crate) fn state(repo: &Repo, store: Store, online: Option<Online>) -> Result<State, RunError> {
+pub(crate) fn state(
+    repo: &Repo,
+    store: Store,
+    names: Names,
+    online: Option<Online>,
+) -> Result<State, RunError> {
     let account = SecretKey::from_seed(&*repo.seed()?).account();
     let peer_id = crate::peer_id(&account);
     let identity = Identity {
-        peer_id: peer_id.clone(),
+        peer_id,
         public_key: [PUBLIC_KEY, account.as_bytes()].concat(),
         account: account.to_string(),
     };
@@ -68,7 +87,8 @@ pub(crate) fn state(repo: &Repo, store: Store, online: Option<Online>) -> Result
         store,
         identity,
         settings: settings(repo)?,
-        keys: Arc::new(KeyFolder::new(repo, peer_id)?),
+        keys: keys(repo)?,
+        names,
         repo: repo.path().to_owned(),
         online,
     }))

@@ -79,10 +79,11 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
         "Bootstrap": config.peers,
         "Datastore": { "StorageMax": config.storage_max.map_or_else(String::new, |bytes| bytes.to_string()) },
         "Discovery": { "MDNS": { "Enabled": config.mdns } },
+        "Gateway": { "ExposeRoutingAPI": config.routing_api },
         "Identity": { "PeerID": peer_id },
         "Import": { "Profile": config.import_profile },
         "Provide": { "Strategy": config.provide },
-        "Routing": { "Type": config.routing },
+        "Routing": { "DelegatedRouters": config.delegated_routers, "Type": config.routing },
         "Swarm": {
             "AddrFilters": config.filters,
             "ConnMgr": { "HighWater": config.peers_high, "LowWater": config.peers_low },
@@ -180,6 +181,15 @@ fn from_value(all: &Value) -> Result<Config, String> {
     }
     if let Some(value) = part("/Discovery/MDNS/Enabled") {
         config.mdns = parse("Discovery.MDNS.Enabled", value)?;
+    }
+    if let Some(value) = part("/Gateway/ExposeRoutingAPI") {
+        config.routing_api = parse("Gateway.ExposeRoutingAPI", value)?;
+    }
+    if let Some(value) = part("/Routing/DelegatedRouters") {
+        config.delegated_routers = parse("Routing.DelegatedRouters", value)?;
+        config
+            .routers()
+            .map_err(|error| format!("Routing.DelegatedRouters: {}", hpips_api::chain_text(&error)))?;
     }
     if let Some(value) = part("/Import/Profile") {
         config.import_profile = parse("Import.Profile", value)?;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use axum::http::{HeaderMap, StatusCode, Uri, header};
 use cid::Cid;
+use hpips_ipns::Name;
 
 use super::error::GatewayError;
 use super::escape;
@@ -14,10 +15,13 @@ const SEGMENTS_MAX: usize = 256;
 /// Parameters of a URL at most; further ones are ignored.
 const PARAMETERS_MAX: usize = 64;
 
-/// `/ipfs/{root}/{segments}`, as it was asked for.
+/// `/ipfs/{root}/{segments}` or `/ipns/{name}/{segments}`, as it was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Address {
+    /// What stands at the root; below a name only once that is looked up.
     pub(super) root: Cid,
+    /// The name that stands for the root, where it is not asked for itself.
+    pub(super) name: Option<Name>,
     /// The root as it was written.
     pub(super) root_text: String,
     /// Names below it, decoded.
@@ -30,24 +34,32 @@ impl Address {
     /// Reads a decoded, cleaned path.
     pub(super) fn parse(path: &str) -> Result<Self, GatewayError> {
         let missing = || GatewayError::NoContentPath { path: path.to_owned() };
-        let rest = path.strip_prefix("/ipfs/").ok_or_else(missing)?;
+        let (is_name, rest) = match (path.strip_prefix("/ipfs/"), path.strip_prefix("/ipns/")) {
+            (Some(rest), _) => (false, rest),
+            (_, Some(rest)) => (true, rest),
+            _ => return Err(missing()),
+        };
         let (root_text, below) =
             rest.split_once('/').map_or((rest, None), |(root, below)| (root, Some(below)));
         if root_text.is_empty() {
             return Err(missing());
         }
-        let root = root_text.parse().map_err(|source| GatewayError::Root {
-            path: path.to_owned(),
-            root: root_text.to_owned(),
-            source,
-        })?;
+        let (root, name) = if is_name {
+            let name = root_text.parse::<Name>();
+            let name = name.map_err(|_| GatewayError::Names { name: root_text.to_owned() })?;
+            (name.cid(), Some(name))
+        } else {
+            let wrong =
+                |source| GatewayError::Root { path: path.to_owned(), root: root_text.to_owned(), source };
+            (root_text.parse().map_err(wrong)?, None)
+        };
         let below = below.unwrap_or_default();
         let segments: Vec<String> =
             below.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
         if segments.len() > SEGMENTS_MAX {
             return Err(GatewayError::Path { reason: "more than 256 names below a root" });
         }
-        Ok(Self { root, root_text: root_text.to_owned(), segments, is_slashed: path.ends_with('/') })
+        Ok(Self { root, name, root_text: root_text.to_owned(), segments, is_slashed: path.ends_with('/') })
     }
 
     /// The same place below other names.
@@ -55,18 +67,26 @@ impl Address {
         Self { segments, ..self.clone() }
     }
 
+    /// What stands before the root.
+    pub(super) fn namespace(&self) -> &'static str {
+        if self.name.is_some() { "ipns" } else { "ipfs" }
+    }
+
     /// `ipfs://` and the canonical root, each segment percent-encoded (IPIP-548).
     pub(super) fn uri(&self) -> String {
         let below: String =
             self.segments.iter().map(|name| format!("/{}", escape::strict_segment(name))).collect();
         let slash = if self.is_slashed { "/" } else { "" };
-        format!("ipfs://{}{below}{slash}", v1(&self.root))
+        match self.name {
+            Some(name) => format!("ipns://{name}{below}{slash}"),
+            None => format!("ipfs://{}{below}{slash}", v1(&self.root)),
+        }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "/ipfs/{}", self.root_text)?;
+        write!(f, "/{}/{}", self.namespace(), self.root_text)?;
         self.segments.iter().try_for_each(|segment| write!(f, "/{segment}"))?;
         if self.is_slashed { f.write_str("/") } else { Ok(()) }
     }

@@ -1,11 +1,14 @@
 //! From a request to the response: first what can be said without reading, then what is read.
 
+use std::time::Duration;
+
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
 use cid::Cid;
 use hpips_client::BlockGetter;
 use hpips_client::blocks::Left;
 use hpips_dag::{Kind, PathEnd, inspect};
+use hpips_ipns::Name;
 
 use super::address::{self, Address, Query};
 use super::blocks::{Blocks, Source};
@@ -30,7 +33,17 @@ pub(super) struct ReadRequest {
     pub(super) wanted: Option<Wanted>,
     /// The gateway's own authority, when the root has an origin of its own.
     pub(super) parent: Option<String>,
-    is_only_if_cached: bool,
+    pub(super) is_only_if_cached: bool,
+    /// What the name at the root stands for, once it is looked up.
+    pub(super) target: Option<Target>,
+}
+
+/// What a name stands for.
+pub(super) struct Target {
+    /// Names below the root that it points at.
+    pub(super) segments: Vec<String>,
+    /// How long that may be remembered.
+    pub(super) ttl: Duration,
 }
 
 /// What a request needs.
@@ -65,8 +78,15 @@ pub(super) fn prepare(config: &Config, parts: &Parts) -> Result<Prepared, Gatewa
             }
             (url_path.clone(), None)
         }
-        Host::Subdomain { root, namespace, .. } if namespace == "ipns" => {
-            return Err(GatewayError::Names { name: root });
+        Host::Subdomain { root: text, namespace, authority } if namespace == "ipns" => {
+            let name = text.parse::<Name>().map_err(|_| GatewayError::Names { name: text.clone() })?;
+            // One origin a name.
+            if name.to_string() != text {
+                let path = format!("/ipns/{name}{url_path}");
+                let reply = host::to_subdomain(&authority, &path, &query, &parts.headers)?;
+                return Ok(Prepared::Reply(reply.ok_or(GatewayError::Internal)?));
+            }
+            (format!("/ipns/{text}{url_path}"), Some(authority))
         }
         Host::Subdomain { root: text, authority, .. } => {
             let path = format!("/ipfs/{text}");
@@ -87,9 +107,6 @@ pub(super) fn prepare(config: &Config, parts: &Parts) -> Result<Prepared, Gatewa
             return Ok(Prepared::Reply(reply));
         }
     }
-    if let Some(name) = content_path.strip_prefix("/ipns/") {
-        return Err(GatewayError::Names { name: name.to_owned() });
-    }
     let address = Address::parse(&content_path)?;
     let wanted = format::negotiate(&query, &parts.headers)?;
     if !config.deserialized && !is_trustless(wanted.as_ref(), &address) {
@@ -105,6 +122,7 @@ pub(super) fn prepare(config: &Config, parts: &Parts) -> Result<Prepared, Gatewa
         wanted,
         parent,
         is_only_if_cached: cached.is_some_and(|value| value.eq_ignore_ascii_case("only-if-cached")),
+        target: None,
     })))
 }
 
@@ -113,6 +131,7 @@ fn is_trustless(wanted: Option<&Wanted>, address: &Address) -> bool {
     match wanted.map(|wanted| wanted.format) {
         Some(Format::Raw) => address.segments.is_empty(),
         Some(Format::Car) => true,
+        Some(Format::IpnsRecord) => address.name.is_some() && address.segments.is_empty(),
         _ => false,
     }
 }
@@ -147,8 +166,20 @@ impl Found<'_> {
 }
 
 /// Reads what a request needs and makes its response. Blocks.
-pub(super) fn answer(source: &dyn Source, request: ReadRequest, left: Left) -> Result<Reply, GatewayError> {
-    let mut reply = respond(source, &request, left).unwrap_or_else(GatewayError::into_reply);
+pub(super) fn answer(
+    source: &dyn Source,
+    mut request: ReadRequest,
+    left: Left,
+) -> Result<Reply, GatewayError> {
+    let settled = settle(source, &mut request, &left);
+    let mut reply =
+        settled.and_then(|()| respond(source, &request, left)).unwrap_or_else(GatewayError::into_reply);
+    if let Some(target) = &request.target
+        && reply.headers.contains_key(header::CACHE_CONTROL)
+    {
+        // The content never changes; what the name stands for does.
+        reply.set(header::CACHE_CONTROL, &format!("public, max-age={}", target.ttl.as_secs()));
+    }
     // Set on redirects and errors too (IPIP-548); left out when it cannot be a header's value.
     reply.set(HeaderName::from_static("x-ipfs-path"), &request.address.to_string());
     reply.set(HeaderName::from_static("ipfs-uri"), &request.address.uri());
@@ -158,6 +189,27 @@ pub(super) fn answer(source: &dyn Source, request: ReadRequest, left: Left) -> R
         reply.set(header::CONTENT_LOCATION, &location);
     }
     Ok(reply)
+}
+
+/// Makes of what a name points at a root of its own, so that everything else goes on from there.
+fn settle(source: &dyn Source, request: &mut ReadRequest, left: &Left) -> Result<(), GatewayError> {
+    let Some(target) = request.target.as_ref().filter(|target| !target.segments.is_empty()) else {
+        return Ok(());
+    };
+    let root = request.address.root;
+    let failed = |source: ReadError| GatewayError::resolve(&request.address.to_string(), source);
+    let inner = if request.is_only_if_cached {
+        source.local()
+    } else {
+        source.below(&root).map_err(|error| failed(error.into()))?
+    };
+    let blocks = Blocks::new(inner, left.clone());
+    let end = resolve(root, &target.segments, &blocks, &mut Vec::new()).map_err(failed)?;
+    if !end.remainder.is_empty() {
+        return Err(GatewayError::Remainder { remainder: end.remainder.join("/"), cid: end.cid() });
+    }
+    request.address.root = end.cid();
+    Ok(())
 }
 
 /// The URL's path, encoded again.

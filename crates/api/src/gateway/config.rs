@@ -14,6 +14,8 @@ pub struct Config {
     /// Whether files, directories and documents are answered; otherwise only what a client can verify:
     /// raw blocks and CARs.
     pub deserialized: bool,
+    /// Whether `/routing/v1` says who has what, to programs that ask over HTTP.
+    pub routing: bool,
     /// Requests at once; each holds a thread and at most about 10 MiB. One more is told to come later.
     pub requests_max: usize,
     /// How long a block, or the client's taking of one, may be waited for.
@@ -26,6 +28,7 @@ impl Default for Config {
             subdomain_hosts: vec!["localhost".to_owned()],
             path_hosts: Vec::new(),
             deserialized: true,
+            routing: true,
             requests_max: 128,
             wait: Duration::from_secs(30),
         }

@@ -8,6 +8,7 @@ use hpips_dag::{DecodeError, DriveError, WalkError};
 use super::redirects::RedirectsError;
 use super::reply::Reply;
 use crate::error::chain_text;
+use crate::names::NamingError;
 
 /// Seconds after which a client may try again.
 const RETRY_SECONDS: u16 = 30;
@@ -34,8 +35,17 @@ pub(super) enum GatewayError {
     Path { reason: &'static str },
     #[error("CID incompatible with DNS label length limit of 63: {cid}: use /ipfs/{cid} at 127.0.0.1")]
     LongLabel { cid: Cid },
-    #[error("names are not resolved here yet: open the /ipfs/CID path that {name:?} stands for")]
+    #[error(
+        "{name:?} is not looked up here: only names of keys (k51...) are, not domains (DNSLink). Open the /ipfs/CID path \
+         that it stands for"
+    )]
     Names { name: String },
+    #[error("failed to resolve {path}")]
+    Naming {
+        path: String,
+        #[source]
+        source: NamingError,
+    },
     #[error("invalid {name} in the URL: {reason}")]
     Parameter { name: &'static str, reason: &'static str },
     #[error("invalid Accept header: {reason}")]
@@ -163,6 +173,10 @@ impl GatewayError {
             Self::Index { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Resolve { source, .. } => source.status(),
             Self::Redirects { source: RedirectsFailure::Read(source), .. } => source.status(),
+            Self::Naming { source: NamingError::NotFound(_), .. } => StatusCode::NOT_FOUND,
+            Self::Naming { source: NamingError::Domain(_), .. } => StatusCode::NOT_IMPLEMENTED,
+            Self::Naming { source: NamingError::Records(_), .. } => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Naming { .. } => StatusCode::BAD_GATEWAY,
             Self::Redirects { .. } | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             Self::Busy => StatusCode::TOO_MANY_REQUESTS,

@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use cid::Cid;
 use cid::multibase::Base;
+use hpips_ipns::Name;
 
 use super::address::{Query, text_header, v1};
 use super::config::Config;
@@ -111,25 +112,35 @@ fn scheme(headers: &HeaderMap) -> &'static str {
     if forwarded == Some("https") { "https" } else { "http" }
 }
 
-/// The redirect from a path at a parent name to the root's own origin; `None` when the path names no CID, which
-/// the caller refuses with better words. `path` is clean.
+/// The redirect from a path at a parent name to the root's own origin; `None` when the path names no CID and no key,
+/// which the caller refuses with better words. `path` is clean.
 pub(super) fn to_subdomain(
     authority: &str,
     path: &str,
     query: &Query,
     headers: &HeaderMap,
 ) -> Result<Option<Reply>, GatewayError> {
-    let Some(rest) = path.strip_prefix("/ipfs/") else { return Ok(None) };
+    let (namespace, rest) = match (path.strip_prefix("/ipfs/"), path.strip_prefix("/ipns/")) {
+        (Some(rest), _) => ("ipfs", rest),
+        (_, Some(rest)) => ("ipns", rest),
+        _ => return Ok(None),
+    };
     let (root, below) = rest.split_once('/').unwrap_or((rest, ""));
-    let Ok(root) = root.parse::<Cid>() else { return Ok(None) };
-    let label = label(&root)?;
+    let label = if namespace == "ipfs" {
+        let Ok(root) = root.parse::<Cid>() else { return Ok(None) };
+        label(&root)?
+    } else {
+        // Base36 of a key always fits.
+        let Ok(name) = root.parse::<Name>() else { return Ok(None) };
+        name.to_string()
+    };
     let slash = if below.ends_with('/') { "/" } else { "" };
     let segments: Vec<String> = below.split('/').filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let below =
         if segments.is_empty() { "/".to_owned() } else { format!("{}{slash}", escape::path(&segments)) };
     let query = escape::location(&query.suffix());
     let location =
-        format!("{}://{label}.ipfs.{}{below}{query}", scheme(headers), escape::location(authority));
+        format!("{}://{label}.{namespace}.{}{below}{query}", scheme(headers), escape::location(authority));
     Ok(Some(Reply::redirect(StatusCode::MOVED_PERMANENTLY, &location)))
 }
 

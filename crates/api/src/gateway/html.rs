@@ -66,8 +66,9 @@ impl Site {
 
     /// The content path with every segment a link.
     fn breadcrumbs(&self, address: &Address) -> String {
-        let mut path = format!("{}/ipfs/{}", self.gateway, address.root_text);
-        let mut out = format!("/ipfs/<a href=\"{}\">{}</a>", safe(&path), safe(&address.root_text));
+        let namespace = address.namespace();
+        let mut path = format!("{}/{namespace}/{}", self.gateway, address.root_text);
+        let mut out = format!("/{namespace}/<a href=\"{}\">{}</a>", safe(&path), safe(&address.root_text));
         for name in &address.segments {
             let _ = write!(path, "/{}", segment(name));
             let _ = write!(out, "/<a href=\"{}\">{}</a>", safe(&path), safe(name));

@@ -12,6 +12,7 @@ use hpips_client::{BlockGetter, GetBlockError};
 use http_body_util::StreamBody;
 use hyper::body::Frame;
 use serde::Serialize;
+use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
@@ -88,6 +89,19 @@ impl Sink {
     /// When it has.
     pub(crate) fn check(&self) -> Result<(), RpcError> {
         if self.0.is_closed() { Err(RpcError::gone()) } else { Ok(()) }
+    }
+
+    /// Waits for what a task does, as long as the caller waits for the answer.
+    ///
+    /// # Errors
+    /// When the caller has left.
+    pub(crate) fn wait<T>(&self, runtime: &Handle, work: impl Future<Output = T>) -> Result<T, RpcError> {
+        runtime.block_on(async {
+            tokio::select! {
+                done = work => Ok(done),
+                () = self.0.closed() => Err(RpcError::gone()),
+            }
+        })
     }
 
     /// Blocks that are no longer fetched when the caller has left.

@@ -23,8 +23,18 @@ const SLOTS: usize = 128;
 /// Bytes of arguments in a body at most.
 const LINES_BYTES_MAX: usize = 32 << 20;
 /// Commands whose body is content and never arguments.
-const UPLOADS: &[&str] =
-    &["add", "block/put", "config/replace", "dag/import", "dag/put", "files/write", "key/import"];
+const UPLOADS: &[&str] = &[
+    "add",
+    "block/put",
+    "config/replace",
+    "dag/import",
+    "dag/put",
+    "files/write",
+    "key/import",
+    "name/inspect",
+    "name/put",
+    "routing/put",
+];
 
 /// A request, taken apart.
 pub(crate) struct Call {

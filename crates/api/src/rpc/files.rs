@@ -34,7 +34,7 @@ fn parents(call: &Call) -> Result<Parents, RpcError> {
 
 /// The content that a path names, where it is none of the mutable files.
 async fn content(state: &State, call: &Call, path: &str) -> Result<Option<Place>, RpcError> {
-    if path.starts_with("/ipfs/") || path.starts_with("/ipld/") {
+    if ["/ipfs/", "/ipns/", "/ipld/"].iter().any(|namespace| path.starts_with(namespace)) {
         return Ok(Some(locate(state, call, path).await?));
     }
     Ok(None)

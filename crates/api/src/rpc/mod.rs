@@ -31,12 +31,14 @@ pub(crate) mod fuzzing;
 mod ipld;
 mod key;
 mod multipart;
+mod name;
 mod node;
 mod path;
 mod pin;
 mod refs;
 mod repo;
 mod resolve;
+mod routing;
 mod state;
 mod storing;
 mod swarm;
@@ -104,6 +106,10 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("key/rename", post(key::rename)),
         ("key/rm", post(key::remove)),
         ("ls", post(content::list)),
+        ("name/get", post(name::get)),
+        ("name/publish", post(name::publish)),
+        ("name/put", post(name::put)),
+        ("name/resolve", post(name::resolve)),
         ("pin/add", post(pin::add)),
         ("pin/ls", post(pin::list)),
         ("pin/rm", post(pin::remove)),
@@ -118,6 +124,11 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("repo/verify", post(repo::verify)),
         ("repo/version", post(repo::version)),
         ("resolve", post(resolve::resolve)),
+        ("routing/findpeer", post(routing::find_peer)),
+        ("routing/findprovs", post(routing::find_providers)),
+        ("routing/get", post(routing::get)),
+        ("routing/provide", post(routing::provide)),
+        ("routing/put", post(routing::put)),
         ("shutdown", post(node::shutdown)),
         ("stats/bw", post(swarm::bandwidth)),
         ("stats/repo", post(repo::stat)),
@@ -143,8 +154,14 @@ fn repoless_commands() -> Vec<(&'static str, MethodRouter<()>)> {
         ("cid/hashes", post(cid::hashes)),
         ("cid/inspect", post(cid::inspect)),
         ("commands", post(node::commands)),
+        ("name/inspect", post(name::inspect)),
         ("version", post(node::version)),
     ]
+}
+
+/// The root and the names below it of a path of content.
+pub(crate) fn content_of(path: &str) -> Option<(::cid::Cid, Vec<String>)> {
+    path::IpfsPath::parse(path).ok().map(|path| (path.root, path.segments))
 }
 
 /// All commands, as a router that takes every path below [`PREFIX`].

@@ -22,9 +22,9 @@ impl IpfsPath {
         let path = match text.strip_prefix("ipfs://") {
             Some(rest) => rest,
             None if text.starts_with("/ipns/") || text.starts_with("ipns://") => {
-                return Err(RpcError::new(format!(
-                    "cannot resolve {text:?}: names below /ipns are not resolved by this version"
-                )));
+                return Err(invalid(
+                    "content is wanted here, not a name: write the /ipfs path that it stands for",
+                ));
             }
             None if text.starts_with('/') => text
                 .strip_prefix("/ipfs/")
@@ -46,6 +46,12 @@ impl IpfsPath {
             }
         }
         Ok(Self { root, segments, text: text.to_owned() })
+    }
+
+    /// The path as others write it.
+    pub(crate) fn canonical(&self) -> String {
+        let below: String = self.segments.iter().map(|segment| format!("/{segment}")).collect();
+        format!("/ipfs/{}{below}", self.root)
     }
 }
 

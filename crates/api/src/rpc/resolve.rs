@@ -15,8 +15,10 @@ use serde::Serialize;
 use super::answer;
 use super::call::Call;
 use super::error::RpcError;
+use super::name::ask;
 use super::path::IpfsPath;
 use super::state::State;
+use crate::names::named;
 
 /// Where a path leads: to a block, or to a value within one.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,13 +55,17 @@ impl Place {
     }
 }
 
-/// Prepares to follow a path.
-#[allow(
-    clippy::unused_async,
-    reason = "every command awaits it, as it does all that comes before its answer"
-)]
+/// Prepares to follow a path. A name at its beginning is looked up first.
 pub(crate) async fn locate(state: &State, call: &Call, text: &str) -> Result<Place, RpcError> {
-    let path = IpfsPath::parse(text)?;
+    let path = match named(text) {
+        None => IpfsPath::parse(text)?,
+        Some(named) => {
+            let ask = ask(state, call)?;
+            let resolving = async { Ok(state.parts().names.resolve(named, true, ask).await?) };
+            let resolved = answer::in_time(call, resolving).await?;
+            IpfsPath { text: text.to_owned(), ..IpfsPath::parse(&resolved.path)? }
+        }
+    };
     let blocks = state.blocks(&path.root, call.is_offline()?);
     Ok(Place { path, blocks: call.attended(blocks) })
 }
@@ -94,8 +100,15 @@ pub(super) async fn resolve(
 ) -> Result<Response, RpcError> {
     call.at_most(1)?;
     let form = call.cid_form()?;
-    call.flag(&["recursive", "r"], true)?;
-    let place = locate(&state, &call, call.arg(0, "name")?).await?;
+    let text = call.arg(0, "name")?;
+    if !call.flag(&["recursive", "r"], true)?
+        && let Some(named) = named(text)
+    {
+        let ask = ask(&state, &call)?;
+        let resolving = async { Ok(state.parts().names.resolve(named, false, ask).await?) };
+        return answer::json(&Resolved { path: answer::in_time(&call, resolving).await?.path });
+    }
+    let place = locate(&state, &call, text).await?;
     answer::value(&call, move || {
         let found = place.find()?;
         let mut path = format!("/ipfs/{}", form.text(&found.cid));

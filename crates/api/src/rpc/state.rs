@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::call::Call;
 use super::error::RpcError;
+use crate::names::Names;
 use crate::server::{Host, Network};
 
 /// The node's own name.
@@ -155,7 +156,7 @@ pub trait Keys: Send + Sync + 'static {
     /// [`KeyError`] by variant.
     fn remove(&self, name: &str) -> Result<NamedKey, KeyError>;
 
-    /// The secret of a key.
+    /// The secret of a key, that of `self` too.
     ///
     /// # Errors
     /// [`KeyError`] by variant.
@@ -189,6 +190,8 @@ pub struct Parts {
     pub settings: Arc<dyn Settings>,
     /// The keys.
     pub keys: Arc<dyn Keys>,
+    /// What names stand for.
+    pub names: Names,
     /// Folder of the repo.
     pub repo: PathBuf,
     /// What a running node has; without it, commands that need one say so.

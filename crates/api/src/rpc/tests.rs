@@ -11,6 +11,9 @@ use tower::ServiceExt;
 use zeroize::Zeroizing;
 
 use super::*;
+use crate::names::Names;
+use crate::names::tests::Unsaved;
+use crate::routing::Routers;
 
 struct NoSettings;
 
@@ -120,6 +123,7 @@ impl Node {
             identity: Identity { peer_id: "me".into(), public_key: vec![1], account: "00".into() },
             settings: Arc::new(NoSettings),
             keys: Arc::new(NoKeys),
+            names: Names::new(Arc::new(Unsaved::default()), Routers::none()),
             repo: folder.path().to_owned(),
             online: None,
         });
@@ -187,7 +191,11 @@ async fn only_posts_to_known_commands_with_their_arguments() {
         ("cat", "argument \"ipfs-path\" is required"),
         ("block/get", "argument \"cid\" is required"),
         ("cat?arg=bogus", "invalid path \"bogus\""),
-        ("cat?arg=/ipns/x", "/ipns"),
+        ("cat?arg=/ipns/x", "no name of a key"),
+        ("cat?arg=/ipns/docs.ipfs.tech/x", "DNSLink"),
+        ("name/publish?arg=/ipfs/bafkqaaa", "hpips daemon"),
+        ("name/publish?arg=/ipfs/bafkqaaa&allow-offline=true&ttl=3h&lifetime=1h", "must not be greater"),
+        ("routing/findprovs?arg=bafkqaaa", "hpips daemon"),
         (
             "ls?arg=bafkreifzjut3te2nhyekklss27nh3k72ysco7y32koao5eei66wof36n5e&size=maybe",
             "could not convert",

@@ -18,12 +18,14 @@ mod init;
 mod janitor;
 mod key;
 mod ls;
+mod name;
 mod network;
 mod node;
 mod pin;
 mod refs;
 mod repo;
 mod resolve;
+mod routing;
 mod source;
 mod swarm;
 mod testnet;
@@ -76,6 +78,12 @@ pub(crate) enum Command {
     Filestore(filestore::Filestore),
     /// Keys for names; the node's own is `self`.
     Key(key::Key),
+    /// Names of keys, which point at content and can be moved.
+    #[command(subcommand)]
+    Name(name::Name),
+    /// Ask who has what.
+    #[command(subcommand)]
+    Routing(routing::Routing),
     /// Show and change the configuration.
     Config(config::Config),
     /// Show this node's names and addresses.
@@ -142,6 +150,8 @@ impl Command {
             Self::Repo(command) => command.run(context),
             Self::Filestore(command) => command.run(context),
             Self::Key(command) => command.run(context),
+            Self::Name(command) => command.run(context),
+            Self::Routing(command) => command.run(context),
             Self::Config(command) => command.run(context),
             Self::Id(command) => command.run(context),
             Self::Daemon(command) => command.run(context),

@@ -9,7 +9,7 @@ use crate::rpc::Call;
 /// Print the CID that a path leads to.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Resolve {
-    /// The path; names below /ipns are not resolved yet.
+    /// The path, below /ipfs or /ipns.
     path: String,
     /// Go on until it is a CID; so by default.
     #[arg(short, long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]

@@ -111,7 +111,7 @@ impl Source for StuckSource {
 async fn a_block_that_never_comes_is_a_timeout_and_too_many_requests_are_told_so() {
     let stuck = Arc::new(Stuck::default());
     let config = Config { requests_max: 1, wait: Duration::from_millis(50), ..Config::default() };
-    let router = router(Parts { source: Arc::new(StuckSource(Arc::clone(&stuck))), config });
+    let router = router(Parts { source: Arc::new(StuckSource(Arc::clone(&stuck))), names: None, config });
     let get = async || {
         let uri = "/ipfs/bafkreihdwdcefgh4dqkjv67uzcmw7ojee6xedzdetojuzjevtenxquvyku";
         let request = Request::builder().uri(uri).header("host", "127.0.0.1").body(Body::empty()).unwrap();

@@ -1,6 +1,7 @@
 //! Whole requests against a router over a temporary store.
 
 mod hostile;
+mod names;
 mod path;
 mod subdomain;
 mod support;

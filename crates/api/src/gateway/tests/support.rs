@@ -14,11 +14,15 @@ use http_body_util::BodyExt;
 use tower::ServiceExt;
 
 use super::super::{Config, Local, Parts, router};
+use crate::names::Names;
+use crate::names::tests::Unsaved;
+use crate::routing::Routers;
 
 /// A store with what a test puts in, and a gateway on it.
 pub(super) struct Site {
     _folder: tempfile::TempDir,
     pub(super) store: Store,
+    pub(super) names: Names,
     pub(super) config: Config,
 }
 
@@ -46,12 +50,13 @@ impl Site {
     pub(super) fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let store = Store::open(folder.path(), hpips_store::Config::default()).unwrap();
-        Self { _folder: folder, store, config: Config::default() }
+        let names = Names::new(Arc::new(Unsaved::default()), Routers::none());
+        Self { _folder: folder, store, names, config: Config::default() }
     }
 
     pub(super) fn router(&self) -> Router {
         let source = Arc::new(Local::new(self.store.clone()));
-        router(Parts { source, config: self.config.clone() })
+        router(Parts { source, names: Some(self.names.clone()), config: self.config.clone() })
     }
 
     fn keep(&self, blocks: Vec<Block>) {
@@ -98,6 +103,17 @@ impl Site {
 
     /// Sends a request; `host` is 127.0.0.1 unless a header says otherwise.
     pub(super) async fn send(&self, method: &str, uri: &str, headers: &[(&str, &str)]) -> Answer {
+        self.send_body(method, uri, headers, Body::empty()).await
+    }
+
+    /// As [`Self::send`] with a body.
+    pub(super) async fn send_body(
+        &self,
+        method: &str,
+        uri: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> Answer {
         let mut request = Request::builder().method(method).uri(uri);
         if !headers.iter().any(|(name, _)| *name == "host") {
             request = request.header("host", "127.0.0.1:8080");
@@ -105,7 +121,7 @@ impl Site {
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        let response = self.router().oneshot(request.body(Body::empty()).unwrap()).await.unwrap();
+        let response = self.router().oneshot(request.body(body).unwrap()).await.unwrap();
         let (parts, mut body) = response.into_parts();
         let (mut bytes, mut is_whole) = (Vec::new(), true);
         while let Some(frame) = body.frame().await {
