@@ -412,6 +412,8 @@ mod tests {
             upnp: false,
             peers_high: 9,
             peers_low: 8,
+            delegated_routers: vec!["http://127.0.0.1:8080".into()],
+            routing_api: false,
         };
         assert_eq!(from_value(&to_value(&config, "me")), Ok(config));
     }
