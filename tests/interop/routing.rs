@@ -19,6 +19,7 @@ fn text(bytes: Vec<u8>) -> String {
 fn kubo_with(router: &str) -> Option<Kubo> {
     let routers = json!([router]).to_string();
     let config = [
+        ("Provide.Enabled", "false"),
         ("Routing.Type", "\"delegated\""),
         ("Routing.DelegatedRouters", &routers),
         ("Ipns.DelegatedPublishers", &routers),

@@ -13,6 +13,7 @@ use axum::http::{HeaderName, HeaderValue, Method, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
+use futures::StreamExt;
 use hpips_ipns::{Name, RECORD_BYTES_MAX, Record};
 use hpips_types::content::sha256;
 use http_body_util::{BodyExt, Limited};
@@ -37,6 +38,9 @@ const FOUND: &str = "public, max-age=300, stale-while-revalidate=172800, stale-i
 const NOT_FOUND: &str = "public, max-age=15, stale-while-revalidate=172800, stale-if-error=172800";
 /// Of a name without a record.
 const NO_RECORD: &str = "public, max-age=60";
+
+/// How long a list is waited for once it has somebody: a walk through a DHT may take half a minute.
+const MORE: Duration = Duration::from_secs(5);
 
 /// A request that fails.
 struct Failure(StatusCode, String);
@@ -118,11 +122,11 @@ async fn providers(
     let found = names.routers().providers(cid, Reach::Own);
     let search = Search { found, filter: filter(parts), end: Instant::now() + wait };
     if accepts(parts, LINES) {
-        return stream(search, permit).await;
+        return Ok(stream(search, permit).await);
     }
     let providers = search.collect().await;
     let json = serde_json::to_vec(&Providers { providers: &providers });
-    listed(providers.is_empty(), json, "providers")
+    listed(providers.is_empty(), json)
 }
 
 async fn peers(names: &Names, parts: &Parts, peer: &str, wait: Duration) -> Result<Response, Failure> {
@@ -132,15 +136,16 @@ async fn peers(names: &Names, parts: &Parts, peer: &str, wait: Duration) -> Resu
     let asked = tokio::time::timeout(wait, names.routers().peer(peer, Reach::Own)).await;
     let record = asked.ok().flatten().and_then(|record| filter(parts).apply(record));
     let peers: Vec<Peer> = record.iter().map(Peer::from).collect();
-    if accepts(parts, LINES) && !peers.is_empty() {
+    if accepts(parts, LINES) {
         let lines: Vec<u8> = peers.iter().flat_map(line).collect();
         let mut response = Response::new(Body::from(lines));
         set(&mut response, header::CONTENT_TYPE, LINES);
-        set(&mut response, header::CACHE_CONTROL, FOUND);
+        set(&mut response, header::VARY, "Accept");
+        set(&mut response, header::CACHE_CONTROL, if peers.is_empty() { NOT_FOUND } else { FOUND });
         return Ok(response);
     }
     let json = serde_json::to_vec(&Peers { peers: &peers });
-    listed(peers.is_empty(), json, "peers")
+    listed(peers.is_empty(), json)
 }
 
 #[derive(Serialize)]
@@ -155,16 +160,13 @@ struct Peers<'a> {
     peers: &'a [Peer],
 }
 
-fn listed(is_empty: bool, json: serde_json::Result<Vec<u8>>, what: &str) -> Result<Response, Failure> {
+/// A list; that nobody is known is an answer too (IPIP-513).
+fn listed(is_empty: bool, json: serde_json::Result<Vec<u8>>) -> Result<Response, Failure> {
     let json = json.map_err(|error| Failure::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
     let mut response = Response::new(Body::from(json));
     set(&mut response, header::CONTENT_TYPE, JSON);
     set(&mut response, header::VARY, "Accept");
     set(&mut response, header::CACHE_CONTROL, if is_empty { NOT_FOUND } else { FOUND });
-    if is_empty {
-        tracing::debug!(what, "nobody is known");
-        *response.status_mut() = StatusCode::NOT_FOUND;
-    }
     Ok(response)
 }
 
@@ -196,30 +198,30 @@ impl Search {
         while peers.len() < PEERS_MAX
             && let Some(peer) = self.next().await
         {
+            if peers.is_empty() {
+                self.end = self.end.min(Instant::now() + MORE);
+            }
             peers.push(peer);
         }
         peers
     }
 }
 
-/// One peer a line, as they are found. The status waits for the first.
-async fn stream(mut search: Search, permit: OwnedSemaphorePermit) -> Result<Response, Failure> {
-    let Some(first) = search.next().await else {
-        return listed(true, serde_json::to_vec(&Providers { providers: &[] }), "providers");
-    };
-    let lines =
-        futures::stream::unfold((Some(first), search, permit), |(first, mut search, permit)| async move {
-            let peer = match first {
-                Some(first) => first,
-                None => search.next().await?,
-            };
-            Some((Ok::<_, Infallible>(Bytes::from(line(&peer))), (None, search, permit)))
-        });
+/// One peer a line, as they are found. The headers wait for the first: how long the answer may be kept depends on it.
+async fn stream(mut search: Search, permit: OwnedSemaphorePermit) -> Response {
+    let first = search.next().await;
+    let cache = if first.is_some() { FOUND } else { NOT_FOUND };
+    let rest = futures::stream::unfold((search, permit), |(mut search, permit)| async move {
+        Some((search.next().await?, (search, permit)))
+    });
+    // A search that found nobody has ended.
+    let peers = futures::stream::iter(first).chain(rest);
+    let lines = peers.map(|peer| Ok::<_, Infallible>(Bytes::from(line(&peer))));
     let mut response = Response::new(Body::from_stream(lines));
     set(&mut response, header::CONTENT_TYPE, LINES);
     set(&mut response, header::VARY, "Accept");
-    set(&mut response, header::CACHE_CONTROL, FOUND);
-    Ok(response)
+    set(&mut response, header::CACHE_CONTROL, cache);
+    response
 }
 
 fn name_of(text: &str) -> Result<Name, Failure> {
