@@ -55,7 +55,8 @@ fn folders_travel_over_quic_both_ways() {
     }
     let folder = folder.to_str().unwrap();
     let ours = node.ok(&["add", "--local", "-Q", "-r", folder]);
-    let listed = String::from_utf8(kubo.ok(&["ls", "--resolve-type=false", "--size=false", ours.trim()])).unwrap();
+    let listed =
+        String::from_utf8(kubo.ok(&["ls", "--resolve-type=false", "--size=false", ours.trim()])).unwrap();
     assert_eq!(listed.lines().count(), 6000, "HPIPS to Kubo");
     assert_eq!(kubo.ok(&["cat", &format!("{}/file number 05999", ours.trim())]), [5999_u16 as u8]);
     let theirs = String::from_utf8(kubo.ok(&["add", "-Q", "-r", "--cid-version=1", folder])).unwrap();
@@ -98,7 +99,8 @@ fn each_finds_the_other_s_blocks_in_the_dht() {
     assert!(seeker.bytes(&["cat", cid]) == bytes);
     assert!(seeker.ok(&["swarm", "peers"]).contains(peer));
 
-    let theirs = String::from_utf8(kubo.ok(&["add", "-Q", "--cid-version=1", file.to_str().unwrap()])).unwrap();
+    let theirs =
+        String::from_utf8(kubo.ok(&["add", "-Q", "--cid-version=1", file.to_str().unwrap()])).unwrap();
     kubo.ok(&["routing", "provide", theirs.trim()]);
     let kubo_id = String::from_utf8(kubo.ok(&["id", "-f", "<id>"])).unwrap();
     found(&|| seeker.ok(&["routing", "findprovs", theirs.trim()]), kubo_id.trim());

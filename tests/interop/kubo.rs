@@ -109,7 +109,9 @@ impl Kubo {
     pub(crate) fn address(&self, transport: &str) -> String {
         let id = String::from_utf8(self.ok(&["id", "-f", "<addrs>"])).expect("text");
         let start = format!("/ip4/127.0.0.1{transport}");
-        let is_plain = |line: &&str| !line.contains("/ws") && !line.contains("/webtransport") && !line.contains("/webrtc");
+        let is_plain = |line: &&str| {
+            !line.contains("/ws") && !line.contains("/webtransport") && !line.contains("/webrtc")
+        };
         let address = id.lines().filter(is_plain).find(|line| line.starts_with(&start));
         address.expect("an address").to_owned()
     }
