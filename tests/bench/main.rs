@@ -11,8 +11,11 @@ mod table;
 
 use std::process::ExitCode;
 
+/// Measures a room under the flags behind its name.
+type Measure = fn(&[String]) -> table::Table;
+
 /// The rooms that have a table: name, what it measures, the function that measures.
-const ROOMS: &[(&str, &str, fn(&[String]) -> table::Table)] = &[
+const ROOMS: &[(&str, &str, Measure)] = &[
     ("content", "add, get, cat, CAR and garbage collection", content::run),
     ("net", "bitswap between nodes, with Kubo, far away and beside floods", net::run),
     ("proofs", "hashing, sealing, commitments and proofs", proofs::run),

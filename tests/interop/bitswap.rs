@@ -36,3 +36,72 @@ fn files_travel_both_ways() {
         assert!(got == bytes, "{flags:?}: HPIPS to Kubo");
     }
 }
+
+#[test]
+fn folders_travel_over_quic_both_ways() {
+    let addresses = "[\"/ip4/127.0.0.1/udp/0/quic-v1\"]";
+    let Some(kubo) = Kubo::online(&[("Addresses.Swarm", addresses)]) else { return };
+    let node = Node::with(|config| config["listen"] = serde_json::json!(["/ip4/127.0.0.1/udp/0/quic-v1"]));
+    let address = kubo.address("/udp/");
+    assert!(address.contains("/quic-v1/"), "{address}");
+    node.ok(&["swarm", "connect", &address]);
+    assert!(node.ok(&["swarm", "peers"]).contains("/quic-v1/"));
+    assert!(node.ok(&["ping", "-n", "1", &address]).contains("time="));
+    // So many entries that both sides split the directory.
+    let folder = node.folder().join("folder");
+    fs::create_dir(&folder).unwrap();
+    for index in 0..6000 {
+        fs::write(folder.join(format!("file number {index:05}")), [index as u8]).unwrap();
+    }
+    let folder = folder.to_str().unwrap();
+    let ours = node.ok(&["add", "--local", "-Q", "-r", folder]);
+    let listed =
+        String::from_utf8(kubo.ok(&["ls", "--resolve-type=false", "--size=false", ours.trim()])).unwrap();
+    assert_eq!(listed.lines().count(), 6000, "HPIPS to Kubo");
+    assert_eq!(kubo.ok(&["cat", &format!("{}/file number 05999", ours.trim())]), [5999_u16 as u8]);
+    let theirs = String::from_utf8(kubo.ok(&["add", "-Q", "-r", "--cid-version=1", folder])).unwrap();
+    assert_ne!(theirs, ours);
+    let got = node.folder().join("got");
+    node.ok(&["get", theirs.trim(), "-o", got.to_str().unwrap()]);
+    assert_eq!(fs::read_dir(&got).unwrap().count(), 6000, "Kubo to HPIPS");
+    assert_eq!(fs::read(got.join("file number 04711")).unwrap(), [4711_u16 as u8]);
+}
+
+#[test]
+fn each_finds_the_other_s_blocks_in_the_dht() {
+    let config = [("Routing.Type", "\"dht\""), ("Routing.LoopbackAddressesOnLanDHT", "true")];
+    let Some(kubo) = Kubo::online(&config) else { return };
+    let (holder, seeker) = (Node::start(), Node::start());
+    for node in [&holder, &seeker] {
+        node.ok(&["swarm", "connect", &kubo.address_of_swarm()]);
+    }
+    let file = holder.folder().join("file");
+    let bytes = noise(3_000_000, 31);
+    fs::write(&file, &bytes).unwrap();
+    let cid = holder.ok(&["add", "--local", "-Q", file.to_str().unwrap()]);
+    let cid = cid.trim();
+    let id: serde_json::Value = serde_json::from_str(&holder.ok(&["id"])).unwrap();
+    let peer = id["ID"].as_str().unwrap();
+    // The record is told beside `add`, as soon as the tables are filled.
+    let found = |find: &dyn Fn() -> String, whom: &str| {
+        let end = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        while !find().contains(whom) {
+            assert!(std::time::Instant::now() < end, "{whom} is not found");
+        }
+    };
+    let by_kubo = || {
+        let said = kubo.run(&["routing", "findprovs", "--timeout=5s", cid]);
+        String::from_utf8(said.stdout).unwrap()
+    };
+    found(&by_kubo, peer);
+    // The seeker is connected with Kubo only, which keeps the record and not the block.
+    assert!(!seeker.ok(&["swarm", "peers"]).contains(peer));
+    assert!(seeker.bytes(&["cat", cid]) == bytes);
+    assert!(seeker.ok(&["swarm", "peers"]).contains(peer));
+
+    let theirs =
+        String::from_utf8(kubo.ok(&["add", "-Q", "--cid-version=1", file.to_str().unwrap()])).unwrap();
+    kubo.ok(&["routing", "provide", theirs.trim()]);
+    let kubo_id = String::from_utf8(kubo.ok(&["id", "-f", "<id>"])).unwrap();
+    found(&|| seeker.ok(&["routing", "findprovs", theirs.trim()]), kubo_id.trim());
+}

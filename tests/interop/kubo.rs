@@ -102,10 +102,18 @@ impl Kubo {
 
     /// Where its swarm listens over TCP on loopback.
     pub(crate) fn address_of_swarm(&self) -> String {
+        self.address("/tcp/")
+    }
+
+    /// Where its swarm listens on loopback over a transport, given by a part of the address.
+    pub(crate) fn address(&self, transport: &str) -> String {
         let id = String::from_utf8(self.ok(&["id", "-f", "<addrs>"])).expect("text");
-        let address =
-            id.lines().find(|line| line.starts_with("/ip4/127.0.0.1/tcp/") && !line.contains("/ws"));
-        address.expect("a TCP address").to_owned()
+        let start = format!("/ip4/127.0.0.1{transport}");
+        let is_plain = |line: &&str| {
+            !line.contains("/ws") && !line.contains("/webtransport") && !line.contains("/webrtc")
+        };
+        let address = id.lines().filter(is_plain).find(|line| line.starts_with(&start));
+        address.expect("an address").to_owned()
     }
 
     /// The URL of its gateway.

@@ -9,6 +9,7 @@
 mod binary;
 mod bitswap;
 mod cids;
+mod helia;
 mod kubo;
 mod node;
 mod routing;

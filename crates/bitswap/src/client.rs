@@ -58,12 +58,12 @@ const CHANCES: u8 = 3;
 const LIES_MAX: u8 = 3;
 /// CIDs remembered as just received or given up, so that late copies are not taken for lies.
 const DONE_MAX: usize = 8192;
-/// A request whose window is full asks on when this part of it has become free, so that wants travel together: one
-/// message a block and peer costs more than a small block itself. An eighth of the window keeps seven eighths on their
+/// A request whose window is full asks on when this part of it has become free, so that wants travel together
+/// instead of in one message a block and peer. An eighth of the window keeps seven eighths on their
 /// way, far above what any link holds.
 const REFILL: u64 = 8;
 /// Others asked whether they have a block while one that delivered before is asked for it. Each costs a line, an answer
-/// and a cancel: with all candidates asked beside, ten sources were slower than one.
+/// and a cancel; with none, a block that is not there would cost a round trip more.
 const PROBES_BESIDE: usize = 2;
 /// Block size expected before the first has come.
 const EXPECTED_BYTES: u64 = 256 * 1024;

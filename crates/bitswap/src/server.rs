@@ -20,8 +20,8 @@ pub struct ServerLimits {
     /// forgotten; where there are none, new wants are dropped.
     pub wants_max: usize,
     /// Bytes of blocks loaded for one peer and not yet handed to its stream. A block may be loaded while fewer are, so
-    /// that the most in memory is this and one block (Kubo's limit). Two blocks of a MiB keep a loopback stream busy:
-    /// raising it does not make anything faster and costs memory for every slow peer.
+    /// that the most in memory is this and one block (Kubo's limit). Enough for every figure of docs/bench/net.md, a
+    /// round trip of 50 ms among them, because bytes on the stream no longer count; more costs memory for every slow peer.
     pub outstanding_bytes_max: u64,
     /// Small blocks are put together into one message up to this many bytes; also what a peer's turn is worth.
     pub batch_bytes: u64,

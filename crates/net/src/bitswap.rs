@@ -162,16 +162,17 @@ impl Net {
         self.ask_bitswap(|reply| Event::Ledger(peer, reply)).await.flatten()
     }
 
-    /// Tells that blocks have come into the block source, so that peers who asked for them before get them. Costs
-    /// nothing while nobody waits for any.
-    pub async fn bitswap_have(&self, cids: &[Cid]) {
-        let bitswap = self.bitswap();
-        // Wants whose look-up is under way are not counted; they find the block, or are asked for again.
-        if cids.is_empty() || bitswap.counters.wants_waiting.load(Ordering::Relaxed) == 0 {
-            return;
+    /// A function that is told of blocks that have come into the block source, so that peers who asked for them before
+    /// get them. It never waits, and costs nothing while nobody waits for any: when bitswap is busy, peers ask again.
+    pub fn blocks_arrived(&self) -> impl Fn(&mut dyn Iterator<Item = &Cid>) + Send + Sync + use<> {
+        let bitswap = self.bitswap().clone();
+        move |cids| {
+            // Wants whose look-up is under way are not counted; they find the block, or are asked for again.
+            if bitswap.counters.wants_waiting.load(Ordering::Relaxed) > 0 {
+                // After a shutdown nobody waits any more.
+                let _ = bitswap.events.try_send(Event::Arrived(cids.copied().collect()));
+            }
         }
-        // After a shutdown nobody waits any more.
-        let _ = bitswap.events.send(Event::Arrived(cids.to_vec())).await;
     }
 
     async fn ask_bitswap<T>(&self, event: impl FnOnce(oneshot::Sender<T>) -> Event) -> Option<T> {

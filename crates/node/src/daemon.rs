@@ -191,6 +191,7 @@ impl Node {
         let chain = genesis.as_ref().map(|genesis| genesis.chain_id().to_string());
         let net_config = net_config(repo, config, seed.clone(), chain.as_deref())?;
         let net = Net::start(net_config, Arc::new(store.clone())).await?;
+        store.on_put(net.blocks_arrived());
         let (stop, _) = watch::channel(None);
         let mut tasks = vec![crate::providing::start(&net, &store, config.provide)];
         let network = match genesis {

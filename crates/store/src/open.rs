@@ -58,6 +58,7 @@ pub(crate) fn open(
         leases: Mutex::new(Leases::default()),
         journal: Mutex::new(journal),
         on_pin: OnceLock::new(),
+        on_put: OnceLock::new(),
         _lock: lock,
     })
 }

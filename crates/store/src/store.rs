@@ -29,6 +29,9 @@ pub struct Store {
     pub(crate) inner: Arc<Inner>,
 }
 
+/// See [`Store::on_put`].
+pub(crate) type PutObserver = Box<dyn Fn(&mut dyn Iterator<Item = &Cid>) + Send + Sync>;
+
 pub(crate) struct Inner {
     pub(crate) layer: Arc<dyn Layer>,
     pub(crate) dir: PathBuf,
@@ -49,6 +52,8 @@ pub(crate) struct Inner {
     pub(crate) journal: Mutex<Journal>,
     /// Told of every root that is pinned.
     pub(crate) on_pin: OnceLock<Box<dyn Fn(Cid) + Send + Sync>>,
+    /// Told of every block that is stored.
+    pub(crate) on_put: OnceLock<PutObserver>,
     /// Last, so that the lock is released after everything is closed.
     pub(crate) _lock: Option<Lock>,
 }

@@ -68,18 +68,32 @@ impl Store {
         // Whoever has the turn stores what waits along with its own.
         let group = self.inner.take_group(&own);
         let mut writer = writer?;
-        match self.write_group(&mut writer, &group) {
-            Ok(()) => group.iter().for_each(|ticket| ticket.is_done.store(true, Ordering::Release)),
+        let stored = match self.write_group(&mut writer, &group) {
+            Ok(()) => {
+                group.iter().for_each(|ticket| ticket.is_done.store(true, Ordering::Release));
+                group
+            }
             Err(_) if group.len() > 1 && !writer.is_poisoned => {
                 self.inner.give_back(&own, group);
                 self.write_group(&mut writer, std::slice::from_ref(&own))?;
+                vec![own]
             }
             Err(error) => {
                 self.inner.give_back(&own, group);
                 return Err(error);
             }
+        };
+        drop(writer);
+        if let Some(observer) = self.inner.on_put.get() {
+            observer(&mut stored.iter().flat_map(|ticket| &ticket.blocks).map(|(cid, _)| cid));
         }
         Ok(())
+    }
+
+    /// Calls `observer` with the blocks of every batch from now on, once they are durable, on the thread that stored
+    /// them: it must not wait. Only the first observer of a store is kept.
+    pub fn on_put(&self, observer: impl Fn(&mut dyn Iterator<Item = &Cid>) + Send + Sync + 'static) {
+        let _ = self.inner.on_put.set(Box::new(observer));
     }
 
     fn write_group(&self, writer: &mut Writer, group: &[Arc<Ticket>]) -> Result<(), WriteError> {

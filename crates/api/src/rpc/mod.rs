@@ -18,6 +18,7 @@
 mod add;
 mod answer;
 mod base;
+mod bitswap;
 mod block;
 mod call;
 mod car;
@@ -61,6 +62,9 @@ pub const PREFIX: &str = "/api/v0";
 fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
     vec![
         ("add", post(add::add)),
+        ("bitswap/ledger", post(bitswap::ledger)),
+        ("bitswap/stat", post(bitswap::stat)),
+        ("bitswap/wantlist", post(bitswap::wantlist)),
         ("block/get", post(block::get)),
         ("block/put", post(block::put)),
         ("block/rm", post(block::remove)),
@@ -130,6 +134,7 @@ fn commands() -> Vec<(&'static str, MethodRouter<State>)> {
         ("routing/provide", post(routing::provide)),
         ("routing/put", post(routing::put)),
         ("shutdown", post(node::shutdown)),
+        ("stats/bitswap", post(bitswap::stat)),
         ("stats/bw", post(swarm::bandwidth)),
         ("stats/repo", post(repo::stat)),
         ("swarm/addrs", post(swarm::addresses)),

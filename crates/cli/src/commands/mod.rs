@@ -1,6 +1,7 @@
 //! One file a subcommand. Those that Kubo has are thin: one request of the RPC and the printing of its answer.
 
 mod add;
+mod bitswap;
 mod block;
 mod cat;
 mod cid;
@@ -111,6 +112,9 @@ pub(crate) enum Command {
     /// The nodes that are connected with first.
     #[command(subcommand)]
     Bootstrap(swarm::Bootstrap),
+    /// Blocks exchanged with other nodes.
+    #[command(subcommand)]
+    Bitswap(bitswap::Bitswap),
     /// Measure the time of a round trip to a node.
     Ping(swarm::Ping),
     /// What a node counts.
@@ -164,6 +168,7 @@ impl Command {
             Self::Unmount(command) => command.run(context),
             Self::Swarm(command) => command.run(context),
             Self::Bootstrap(command) => command.run(context),
+            Self::Bitswap(command) => command.run(context),
             Self::Ping(command) => command.run(context),
             Self::Stats(command) => command.run(context),
             Self::Testnet(command) => command.run(context),

@@ -148,7 +148,7 @@ async fn a_want_is_answered_when_its_block_comes() {
     assert_eq!(net.bitswap_wantlist(None).await, []);
     assert_eq!(net.bitswap_stats().wants_waiting, 1);
     shelf.blocks.lock().unwrap().insert(cid, bytes.clone());
-    net.bitswap_have(&[cid]).await;
+    net.blocks_arrived()(&mut [cid].iter());
     assert_eq!(hear(&mut from_us).await.blocks, [Payload::new(&cid, bytes)]);
     assert_eq!(net.bitswap_wantlist(Some(peer.peer_id())).await, []);
 }
