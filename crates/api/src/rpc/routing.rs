@@ -151,10 +151,8 @@ pub(super) async fn provide(
     .await?;
     let routers = state.parts().names.routers();
     for cid in cids {
-        answer::in_time(&call, async {
-            Ok(routers.provide(cid).await.map_err(|error| RpcError::of(&error))?)
-        })
-        .await?;
+        answer::in_time(&call, async { routers.provide(cid).await.map_err(|error| RpcError::of(&error)) })
+            .await?;
     }
     Ok(answer::nothing())
 }
