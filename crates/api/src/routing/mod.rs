@@ -1,7 +1,7 @@
 //! Who has a block, where a peer is, what a name's record says: asked of everybody that can know.
 //!
 //! [`Routers`] joins the sources: this node itself, holders that the chain names, the DHT, and routers elsewhere that are asked
-//! over HTTP ([`Delegated`]). [`server`] answers the same questions to others, as
+//! over HTTP ([`Delegated`]). `server` answers the same questions to others, as
 //! <https://specs.ipfs.tech/routing/http-routing-v1/> has them. Nothing that a router says is believed: an address leads
 //! to a peer that has to prove its name, a record is checked against its own.
 
