@@ -5,6 +5,7 @@ mod chain;
 mod content;
 mod feed;
 mod guard;
+mod metrics;
 mod node;
 mod objects;
 mod once;
@@ -12,12 +13,14 @@ mod parts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Json, Router, middleware, routing};
 use tokio::net::TcpListener;
 
 use crate::error::{ApiError, ErrorCode};
+use crate::pinning;
 use crate::view::Version;
 
 pub(crate) use guard::Owner;
@@ -109,6 +112,7 @@ impl Server {
 /// Every endpoint of a node. GET reads, POST changes.
 pub fn routes(parts: Parts) -> Router {
     use routing::{get, post};
+    let pins = pinning::router(parts.pinning.clone());
     Router::new()
         .route("/hpips/v0/id", get(node::id))
         .route("/hpips/v0/status", get(node::status))
@@ -129,8 +133,11 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/pledge", get(chain::pledge_of).post(chain::pledge))
         .route("/hpips/v0/transfer", post(chain::transfer))
         .route("/hpips/v0/deals", get(chain::deals))
+        .route(metrics::PATH, get(metrics::page))
         .layer(Extension(Arc::new(chain::Transfers::default())))
+        .layer(Extension(metrics::Began(Instant::now())))
         .with_state(parts)
+        .merge(pins)
 }
 
 async fn version() -> Json<Version> {
