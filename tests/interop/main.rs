@@ -11,6 +11,7 @@ mod bitswap;
 mod cids;
 mod kubo;
 mod node;
+mod pinning;
 mod routing;
 mod rpc;
 mod trees;
