@@ -17,6 +17,7 @@
 mod book;
 mod failure;
 mod filter;
+pub(crate) mod fuzzing;
 mod http;
 mod object;
 mod origins;

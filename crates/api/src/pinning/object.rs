@@ -66,7 +66,12 @@ impl Pin {
 
 /// A CID that a client names.
 pub(super) fn parse_cid(text: &str) -> Result<Cid, Failure> {
-    text.parse().map_err(|error| Failure::bad_request(format!("{text:?} is no CID: {error}")))
+    let wrong = |why: String| Failure::bad_request(format!("{text:?} is no CID: {why}"));
+    // The parser takes paths and URLs, too, and passes over what stands before the CID.
+    if text.contains('/') {
+        return Err(wrong("it is a path".into()));
+    }
+    text.parse().map_err(|error: cid::Error| wrong(error.to_string()))
 }
 
 /// Where a request is on its way.

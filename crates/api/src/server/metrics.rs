@@ -75,6 +75,8 @@ impl Figures {
     fn gather(parts: &Parts, uptime: Duration) -> Result<Self, ApiError> {
         let peers = parts.net.peers();
         let outbound = peers.iter().filter(|peer| peer.is_outbound).count();
+        // Before the pins, so that a request that is shown as pinned has its pin among them.
+        let pin_requests = parts.pinning.counts();
         let pins = parts.store.pins();
         let recursive = pins.iter().filter(|pin| pin.kind == PinKind::Recursive).count();
         Ok(Self {
@@ -88,7 +90,7 @@ impl Figures {
             store: parts.store.stat().map_err(|error| ApiError::failed(&error))?,
             pins_recursive: number(recursive),
             pins_direct: number(pins.len() - recursive),
-            pin_requests: parts.pinning.counts(),
+            pin_requests,
             network: parts.network.as_ref().map(NetworkFigures::gather),
         })
     }
