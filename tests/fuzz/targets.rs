@@ -56,6 +56,7 @@ pub(crate) const TARGETS: &[Target] = &[
     Target { name: "ranges", run: hpips_api::fuzzing::ranges, seeds: ranges_seeds },
     Target { name: "config", run: config, seeds: config_seeds },
     Target { name: "routing_answer", run: hpips_api::fuzzing::routing_answer, seeds: routing_answer_seeds },
+    Target { name: "pin_request", run: hpips_api::fuzzing::pin_request, seeds: pin_request_seeds },
     Target { name: "ipns_record", run: ipns_record, seeds: ipns_record_seeds },
     Target { name: "ipns_name", run: ipns_name, seeds: ipns_name_seeds },
 ];
@@ -412,6 +413,18 @@ fn config_seeds() -> Vec<Vec<u8>> {
     vec![
         serde_json::to_vec(&hpips_node::Config::default()).expect("plain JSON"),
         br#"{"api": "[::1]:5001", "gateway": null, "storage_max": 5, "mount": "/x"}"#.to_vec(),
+    ]
+}
+
+fn pin_request_seeds() -> Vec<Vec<u8>> {
+    let root = cid_v1(RAW, b"a");
+    let query = format!(
+        "cid={root},bafkqaaa&name=a&match=ipartial&status=queued,pinned&limit=10&before=2024-05-06T07:08:09.5%2B02:00&meta=%7B%22a%22:%22b%22%7D"
+    );
+    let pin = format!(r#"{{"cid":"{root}","name":"a","origins":["/ip4/1.2.3.4/tcp/1"],"meta":{{"a":"b"}}}}"#);
+    vec![
+        format!("{query}\n{pin}").into_bytes(),
+        format!("\n{{\"cid\":\"{root}\",\"meta\":null}}").into_bytes(),
     ]
 }
 

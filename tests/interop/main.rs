@@ -12,6 +12,7 @@ mod cids;
 mod helia;
 mod kubo;
 mod node;
+mod pinning;
 mod routing;
 mod rpc;
 mod trees;

@@ -77,9 +77,17 @@ impl Node {
 
     /// The URL of its RPC.
     pub(crate) fn rpc(&self) -> String {
+        format!("http://{}", self.endpoint()["address"].as_str().expect("an address"))
+    }
+
+    /// What opens everything at that URL.
+    pub(crate) fn token(&self) -> String {
+        self.endpoint()["token"].as_str().expect("a token").to_owned()
+    }
+
+    fn endpoint(&self) -> serde_json::Value {
         let endpoint = fs::read_to_string(self.repo().join("api")).unwrap();
-        let endpoint: serde_json::Value = serde_json::from_str(&endpoint).unwrap();
-        format!("http://{}", endpoint["address"].as_str().expect("an address"))
+        serde_json::from_str(&endpoint).unwrap()
     }
 
     /// The URL of its gateway.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use hpips_api::gateway;
+use hpips_api::pinning::{self, Pinning};
 use hpips_api::routing::Routers;
 use hpips_api::rpc::Online;
 use hpips_api::{BindError, Endpoint, EndpointError, Feed, Network, Parts, Server};
@@ -70,6 +71,9 @@ pub enum RunError {
     /// The API's file.
     #[error("cannot say where the api listens")]
     Endpoint(#[from] EndpointError),
+    /// The requests of the pinning service.
+    #[error("cannot read the pin requests of the repo")]
+    Pinning(#[source] std::io::Error),
     /// The client.
     #[error("cannot start the client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -199,9 +203,16 @@ impl Node {
             None => None,
         };
         let client = network.as_ref().map(|network| network.client.clone());
+        let pins = pinning::Parts {
+            store: store.clone(),
+            net: net.clone(),
+            client: client.clone(),
+            repo: repo.path().to_owned(),
+        };
+        let pinning = Pinning::start(pins, pinning::Config::default()).map_err(RunError::Pinning)?;
         let host = Arc::new(Process::new(Fetcher::new(&net, &store, client), stop.clone()));
         let settings = crate::offline::settings(repo)?;
-        let parts = Parts { net, store, repo: repo.path().to_owned(), network, host, settings };
+        let parts = Parts { net, store, repo: repo.path().to_owned(), network, host, settings, pinning };
         Ok(Self { parts, stop, tasks })
     }
 
@@ -212,6 +223,7 @@ impl Node {
         if let Ok(Err(reason)) = tokio::task::spawn_blocking(move || host.unmount()).await {
             tracing::warn!(%reason, "left mounted");
         }
+        parts.pinning.shutdown().await;
         if let Some(network) = &parts.network {
             let provider = network.provider.borrow().clone();
             if let Some(provider) = provider {

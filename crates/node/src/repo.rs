@@ -7,6 +7,7 @@
 //! seat     a validator's share of the committee's key; owner only
 //! api      address and token while a node runs
 //! keystore/ further keys, a file each; owner only
+//! pinning/  what others asked to be pinned, a file a request
 //! blocks/ chain/ provider/ client/   data of the rooms
 //! ```
 

@@ -53,6 +53,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, post};
 
 pub use call::duration as parse_duration;
+pub(crate) use pin::keep_all;
 pub use state::{Identity, KeyError, Keys, NamedKey, Online, Parts, Settings, SettingsError, State};
 
 /// Path of every command.

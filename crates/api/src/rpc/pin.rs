@@ -7,8 +7,8 @@ use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
 use hpips_client::{BlockGetter, GetBlockError};
-use hpips_dag::is_leaf_codec;
-use hpips_store::{BadBlock, KeptBy, OldPin, Pin, PinKind, Store};
+use hpips_dag::{EnumerateError, is_leaf_codec};
+use hpips_store::{BadBlock, IndexError, KeptBy, OldPin, Pin, PinKind, Store, WriteError};
 use serde::Serialize;
 
 use super::answer::{self, Form, Sink};
@@ -111,31 +111,46 @@ impl Keeper<'_> {
     }
 
     fn keep_all(&self, root: &Cid) -> Result<(), RpcError> {
-        let mut batch: Vec<(Cid, Bytes)> = Vec::new();
-        let (mut batch_bytes, mut done, mut bytes) = (0, 0u64, 0u64);
-        let present = Present { store: self.store, blocks: self.blocks };
-        refs::visit(root, &self.sink.guard(&present), |cid, block| {
-            done += 1;
-            bytes = bytes.saturating_add(u64::try_from(block.len()).unwrap_or(u64::MAX));
-            if self.progress && done % PROGRESS_BLOCKS == 0 {
-                self.sink.json(&Pins { pins: Vec::new(), progress: Some(done), bytes: Some(bytes) })?;
-            }
-            if !self.store.has(cid)? {
-                batch_bytes += block.len();
-                batch.push((*cid, block.clone()));
-            }
-            if batch_bytes >= BATCH_BYTES {
-                batch_bytes = 0;
-                self.store.put(std::mem::take(&mut batch))?;
-            }
-            Ok(())
+        let say = |blocks, bytes| {
+            self.sink.json(&Pins { pins: Vec::new(), progress: Some(blocks), bytes: Some(bytes) })
+        };
+        let guarded = self.sink.guard(self.blocks);
+        let (blocks, bytes) = keep_all(self.store, &guarded, root, |blocks, bytes| {
+            if self.progress && blocks % PROGRESS_BLOCKS == 0 { say(blocks, bytes) } else { Ok(()) }
         })?;
-        self.store.put(batch)?;
-        if self.progress {
-            self.sink.json(&Pins { pins: Vec::new(), progress: Some(done), bytes: Some(bytes) })?;
+        if self.progress { say(blocks, bytes) } else { Ok(()) }
+    }
+}
+
+/// Brings everything below a root into the store; the caller holds the store meanwhile and pins afterwards. `note` hears of
+/// every block: how many there are so far, and the bytes of those that were read.
+pub(crate) fn keep_all<E>(
+    store: &Store,
+    blocks: &dyn BlockGetter,
+    root: &Cid,
+    mut note: impl FnMut(u64, u64) -> Result<(), E>,
+) -> Result<(u64, u64), E>
+where
+    E: From<GetBlockError> + From<EnumerateError> + From<WriteError> + From<IndexError>,
+{
+    let mut batch: Vec<(Cid, Bytes)> = Vec::new();
+    let (mut batch_bytes, mut done, mut bytes) = (0, 0u64, 0u64);
+    refs::visit_as::<E>(root, &Present { store, blocks }, |cid, block| {
+        done += 1;
+        bytes = bytes.saturating_add(u64::try_from(block.len()).unwrap_or(u64::MAX));
+        note(done, bytes)?;
+        if !store.has(cid)? {
+            batch_bytes += block.len();
+            batch.push((*cid, block.clone()));
+        }
+        if batch_bytes >= BATCH_BYTES {
+            batch_bytes = 0;
+            store.put(std::mem::take(&mut batch))?;
         }
         Ok(())
-    }
+    })?;
+    store.put(batch)?;
+    Ok((done, bytes))
 }
 
 /// Blocks of a DAG that is to be kept: leaves that are here are not read.

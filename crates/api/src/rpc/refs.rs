@@ -6,7 +6,7 @@ use std::sync::Arc;
 use axum::extract;
 use axum::response::Response;
 use cid::Cid;
-use hpips_client::BlockGetter;
+use hpips_client::{BlockGetter, GetBlockError};
 use hpips_dag::{DecodeError, DepthFirst, EnumerateError, is_leaf_codec};
 use hpips_types::content::RAW;
 use serde::Serialize;
@@ -27,8 +27,17 @@ const DEPTH_MAX: usize = 4096;
 pub(crate) fn visit(
     root: &Cid,
     blocks: &dyn BlockGetter,
-    mut take: impl FnMut(&Cid, &bytes::Bytes) -> Result<(), RpcError>,
+    take: impl FnMut(&Cid, &bytes::Bytes) -> Result<(), RpcError>,
 ) -> Result<(), RpcError> {
+    visit_as(root, blocks, take)
+}
+
+/// As [`visit`], for callers that tell errors apart.
+pub(crate) fn visit_as<E: From<GetBlockError> + From<EnumerateError>>(
+    root: &Cid,
+    blocks: &dyn BlockGetter,
+    mut take: impl FnMut(&Cid, &bytes::Bytes) -> Result<(), E>,
+) -> Result<(), E> {
     let mut walk = DepthFirst::new(*root, BLOCKS_MAX);
     while let Some(cid) = walk.next_cid() {
         blocks.prefetch(&walk.upcoming(32));
@@ -50,10 +59,10 @@ fn links(cid: &Cid, block: &bytes::Bytes) -> Result<Vec<Cid>, RpcError> {
     }
 }
 
-fn feed(walk: &mut DepthFirst, cid: &Cid, block: &bytes::Bytes) -> Result<(), RpcError> {
+fn feed(walk: &mut DepthFirst, cid: &Cid, block: &bytes::Bytes) -> Result<(), EnumerateError> {
     match walk.feed(cid, block) {
         Err(EnumerateError::Decode { source: DecodeError::UnsupportedCodec { .. }, .. }) => Ok(()),
-        result => Ok(result?),
+        result => result,
     }
 }
 

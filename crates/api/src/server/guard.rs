@@ -2,7 +2,7 @@
 //!
 //! A browser that is talked into calling `127.0.0.1` sends a foreign `Origin`, and one that was given a
 //! false address for a foreign name sends a foreign `Host`. Both are refused before anything is read. The
-//! token shows that a caller may read the repo. Everything wants it but Kubo's RPC, which wants it where the
+//! token shows that a caller may read the repo. Everything wants it but metrics and Kubo's RPC, which wants it where the
 //! configuration says so, and always for secrets; commands that change who may do what ask for the [`Owner`].
 
 use std::net::IpAddr;
@@ -13,6 +13,7 @@ use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
 use crate::error::{ApiError, ErrorCode};
+use crate::{pinning, rpc};
 
 /// Commands of the RPC that hand out secrets: never without the token. Kubo does not answer them remotely at all.
 const SECRETS: &[&str] = &["/key/export"];
@@ -24,6 +25,67 @@ pub(crate) struct Guard {
     pub(crate) token: String,
     /// Whether Kubo's RPC is answered without it.
     pub(crate) is_rpc_open: bool,
+}
+
+/// What a path belongs to: who may call it, and how a refusal looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Realm {
+    /// The node's own endpoints.
+    Own,
+    /// Kubo's RPC.
+    Rpc,
+    /// The pinning service.
+    Pins,
+    /// What is measured: no secret, and nothing changes.
+    Metrics,
+}
+
+impl Realm {
+    fn of(path: &str) -> Self {
+        let is_below = |prefix| path.strip_prefix(prefix).is_some_and(|rest: &str| rest.starts_with('/'));
+        if is_below(rpc::PREFIX) {
+            Self::Rpc
+        } else if path == pinning::PREFIX || is_below(pinning::PREFIX) {
+            Self::Pins
+        } else if path == super::metrics::PATH {
+            Self::Metrics
+        } else {
+            Self::Own
+        }
+    }
+
+    /// Whether a request gets as far as its route, which says itself what else it does not take.
+    fn takes(self, method: &Method) -> bool {
+        match self {
+            // Below the RPC's prefix every method has an answer: all but POST are told so.
+            Self::Rpc => true,
+            Self::Pins => matches!(*method, Method::GET | Method::POST | Method::DELETE),
+            Self::Own | Self::Metrics => matches!(*method, Method::GET | Method::POST),
+        }
+    }
+}
+
+/// Why a request is not answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Refusal {
+    /// Not from this machine, or by a method that is never right.
+    Foreign(&'static str),
+    /// Without the token.
+    Unknown,
+}
+
+impl Refusal {
+    fn response(self, realm: Realm) -> Response {
+        match (realm, self) {
+            (Realm::Pins, Self::Foreign(message)) => pinning::Failure::forbidden(message).into_response(),
+            (Realm::Pins, Self::Unknown) => pinning::Failure::unauthorized().into_response(),
+            (_, Self::Foreign(message)) => ApiError::new(ErrorCode::Forbidden, message).into_response(),
+            (_, Self::Unknown) => {
+                let text = "the token of the repo's api file is missing or wrong: call as the repo's owner, with its --repo-dir";
+                ApiError::new(ErrorCode::Forbidden, text).into_response()
+            }
+        }
+    }
 }
 
 /// Marks requests of callers that showed the token.
@@ -38,21 +100,20 @@ pub(crate) async fn check(State(guard): State<Guard>, mut request: Request, next
             }
             next.run(request).await
         }
-        Err(error) => error.into_response(),
+        Err(refusal) => refusal.response(Realm::of(request.uri().path())),
     }
 }
 
 impl Guard {
-    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Owner>, ApiError> {
-        let refuse = |message: &str| Err(ApiError::new(ErrorCode::Forbidden, message));
+    fn admit(&self, method: &Method, path: &str, headers: &HeaderMap) -> Result<Option<Owner>, Refusal> {
+        let refuse = |message| Err(Refusal::Foreign(message));
         let token = headers
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
         let owner = token.is_some_and(|token| equal_in_constant_time(token, &self.token)).then_some(Owner);
-        // Below the RPC's prefix every method has an answer: all but POST are told so.
-        let is_rpc = path.starts_with(&format!("{}/", crate::rpc::PREFIX));
-        if !is_rpc && !matches!(*method, Method::GET | Method::POST) {
+        let realm = Realm::of(path);
+        if !realm.takes(method) {
             return refuse("only GET to read and POST to change");
         }
         let mut hosts = headers.get_all(header::HOST).iter();
@@ -70,7 +131,12 @@ impl Guard {
                 return refuse("this origin may not call the node");
             }
         }
-        if is_rpc && self.is_rpc_open && !SECRETS.iter().any(|secret| path.ends_with(secret)) {
+        let is_open = match realm {
+            Realm::Rpc => self.is_rpc_open && !SECRETS.iter().any(|secret| path.ends_with(secret)),
+            Realm::Metrics => true,
+            Realm::Own | Realm::Pins => false,
+        };
+        if is_open {
             // The gateway shows pages of strangers on another port of this machine: only pages of this very port,
             // of which there are none, may do without the token.
             let own = host.map(|host| format!("http://{host}"));
@@ -79,12 +145,7 @@ impl Guard {
                 return Ok(owner);
             }
         }
-        if owner.is_none() {
-            return refuse(
-                "the token of the repo's api file is missing or wrong: call as the repo's owner, with its --repo-dir",
-            );
-        }
-        Ok(owner)
+        owner.map(Some).ok_or(Refusal::Unknown)
     }
 }
 
@@ -184,5 +245,45 @@ mod tests {
         }
         assert!(!admit_to("/api/v0/key/export", true, std::slice::from_ref(&host)), "a secret");
         assert!(admit_to("/api/v0/key/export", true, &[host, token]));
+    }
+
+    #[test]
+    fn pins_want_the_token_and_metrics_do_not() {
+        let guard = Guard { token: "secret".into(), is_rpc_open: true };
+        let host = (header::HOST, "127.0.0.1:5001");
+        let token = (header::AUTHORIZATION, "Bearer secret");
+        let foreign = (header::ORIGIN, "http://evil.example");
+        let outcome = |method: Method, path: &str, headers: &[&(header::HeaderName, &str)]| {
+            let map = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
+            guard.admit(&method, path, &map).map(drop)
+        };
+        for (path, realm) in [
+            ("/pins", Realm::Pins),
+            ("/pins/x", Realm::Pins),
+            ("/pinsx", Realm::Own),
+            ("/metrics", Realm::Metrics),
+            ("/metrics/x", Realm::Own),
+            ("/api/v0/id", Realm::Rpc),
+            ("/api/v0", Realm::Own),
+        ] {
+            assert_eq!(Realm::of(path), realm, "{path}");
+        }
+        assert_eq!(outcome(Method::GET, "/pins", &[&host]), Err(Refusal::Unknown));
+        assert_eq!(outcome(Method::DELETE, "/pins/x", &[&host, &token]), Ok(()));
+        assert!(matches!(
+            outcome(Method::GET, "/pins", &[&host, &token, &foreign]),
+            Err(Refusal::Foreign(_))
+        ));
+        assert!(matches!(outcome(Method::PUT, "/pins", &[&host, &token]), Err(Refusal::Foreign(_))));
+        assert!(matches!(
+            outcome(Method::DELETE, "/hpips/v0/id", &[&host, &token]),
+            Err(Refusal::Foreign(_))
+        ));
+        assert_eq!(outcome(Method::GET, "/metrics", &[&host]), Ok(()));
+        for headers in [&[&host, &foreign][..], &[&(header::HOST, "evil.example")], &[]] {
+            assert!(outcome(Method::GET, "/metrics", headers).is_err());
+        }
+        assert_eq!(Refusal::Unknown.response(Realm::Pins).status(), 401);
+        assert_eq!(Refusal::Unknown.response(Realm::Own).status(), 403);
     }
 }

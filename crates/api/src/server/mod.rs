@@ -5,6 +5,7 @@ mod chain;
 mod content;
 mod feed;
 mod guard;
+mod metrics;
 mod node;
 mod objects;
 mod once;
@@ -12,12 +13,14 @@ mod parts;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::DefaultBodyLimit;
 use axum::{Extension, Json, Router, middleware, routing};
 use tokio::net::TcpListener;
 
 use crate::error::{ApiError, ErrorCode};
+use crate::pinning;
 use crate::view::Version;
 
 pub(crate) use guard::Owner;
@@ -109,6 +112,7 @@ impl Server {
 /// Every endpoint of a node. GET reads, POST changes.
 pub fn routes(parts: Parts) -> Router {
     use routing::{get, post};
+    let pins = pinning::router(parts.pinning.clone());
     Router::new()
         .route("/hpips/v0/id", get(node::id))
         .route("/hpips/v0/status", get(node::status))
@@ -129,8 +133,11 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/pledge", get(chain::pledge_of).post(chain::pledge))
         .route("/hpips/v0/transfer", post(chain::transfer))
         .route("/hpips/v0/deals", get(chain::deals))
+        .route(metrics::PATH, get(metrics::page))
         .layer(Extension(Arc::new(chain::Transfers::default())))
+        .layer(Extension(metrics::Began(Instant::now())))
         .with_state(parts)
+        .merge(pins)
 }
 
 async fn version() -> Json<Version> {
@@ -149,7 +156,114 @@ mod tests {
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     use super::*;
+    use crate::pinning::Pinning;
+    use crate::rpc::{Settings, SettingsError};
     use crate::{ApiClient, CallError, Endpoint};
+
+    /// A process that does nothing and has no settings.
+    struct Nothing;
+
+    impl Host for Nothing {
+        fn mount(&self, _path: &std::path::Path) -> Result<(), String> {
+            Err("no".into())
+        }
+
+        fn unmount(&self) -> Result<(), String> {
+            Ok(())
+        }
+
+        fn shut_down(&self) {}
+    }
+
+    impl Settings for Nothing {
+        fn show(&self) -> Result<Value, SettingsError> {
+            Ok(Value::Null)
+        }
+
+        fn get(&self, key: &str) -> Result<Value, SettingsError> {
+            Err(SettingsError::Unknown { key: key.to_owned(), near: None })
+        }
+
+        fn set(&self, key: &str, _value: Value) -> Result<(), SettingsError> {
+            Err(SettingsError::Unknown { key: key.to_owned(), near: None })
+        }
+
+        fn replace(&self, _all: Value) -> Result<(), SettingsError> {
+            Ok(())
+        }
+
+        fn apply_profile(&self, _name: &str, _dry_run: bool) -> Result<(Value, Value), SettingsError> {
+            Ok((Value::Null, Value::Null))
+        }
+
+        fn storage_max(&self) -> u64 {
+            u64::MAX
+        }
+    }
+
+    /// Status and body of an answer.
+    async fn ask(address: SocketAddr, request: &str) -> (u16, String) {
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{request}Connection: close\r\n\r\n").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+        (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_plain_node_shows_what_it_measures_and_takes_pins() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = hpips_store::Store::open(folder.path(), hpips_store::Config::default()).unwrap();
+        let net = hpips_net::Config::loopback([1; 32]);
+        let net = hpips_net::Net::start(net, Arc::new(store.clone())).await.unwrap();
+        let repo = folder.path().to_owned();
+        let pins =
+            pinning::Parts { store: store.clone(), net: net.clone(), client: None, repo: repo.clone() };
+        let pinning = Pinning::start(pins, pinning::Config::default()).unwrap();
+        let (host, settings) = (Arc::new(Nothing), Arc::new(Nothing));
+        let parts = Parts { net, store, repo, network: None, host, settings, pinning: pinning.clone() };
+        let server = Server::bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = server.address();
+        let serving = server.serve("secret".into(), routes(parts), std::future::pending());
+        let task = tokio::spawn(serving);
+
+        let host = format!("Host: {address}\r\n");
+        let token = "Authorization: Bearer secret\r\n";
+        let pin = r#"{"cid":"bafkqaaa","name":"nothing"}"#;
+        let length = pin.len();
+        let add = format!("POST /pins HTTP/1.1\r\n{host}{token}Content-Length: {length}\r\n");
+        let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
+        stream.write_all(format!("{add}Connection: close\r\n\r\n{pin}").as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 202 "), "{answer}");
+
+        let metrics = format!("GET /metrics HTTP/1.1\r\n{host}");
+        let pinned = r#"hpips_pin_requests{status="pinned"} 1"#;
+        let end = std::time::Instant::now() + Duration::from_secs(60);
+        let page = loop {
+            let (status, page) = ask(address, &metrics).await;
+            assert_eq!(status, 200, "{page}");
+            if page.contains(pinned) {
+                break page;
+            }
+            assert!(std::time::Instant::now() < end, "{page}");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        };
+        for line in [r#"hpips_pins{kind="recursive"} 1"#, r#"hpips_peers{direction="inbound"} 0"#] {
+            assert!(page.lines().any(|shown| shown == line), "{line} is not in {page}");
+        }
+        assert_eq!(ask(address, "GET /metrics HTTP/1.1\r\nHost: evil.example\r\n").await.0, 403);
+        let origin = format!("{metrics}Origin: http://evil.example\r\n");
+        assert_eq!(ask(address, &origin).await.0, 403);
+        assert_eq!(ask(address, &format!("GET /hpips/v0/status HTTP/1.1\r\n{host}")).await.0, 403);
+        assert_eq!(ask(address, &format!("GET /pins HTTP/1.1\r\n{host}")).await.0, 401);
+        let (status, list) = ask(address, &format!("GET /pins HTTP/1.1\r\n{host}{token}")).await;
+        assert!(status == 200 && list.contains(r#""name":"nothing""#), "{list}");
+        pinning.shutdown().await;
+        task.abort();
+    }
 
     #[tokio::test]
     async fn answers_its_owner_and_refuses_the_rest() {

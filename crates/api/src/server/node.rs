@@ -49,7 +49,7 @@ pub(super) fn milliseconds(time: Duration) -> u64 {
 }
 
 /// Resident memory as the system counts it (proc_pid_status(5)).
-fn memory_bytes() -> Option<u64> {
+pub(super) fn memory_bytes() -> Option<u64> {
     let text = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
     let kilobytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;

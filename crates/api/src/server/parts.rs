@@ -14,6 +14,7 @@ use tokio::sync::watch;
 
 use super::feed::Feed;
 use crate::error::{ApiError, ErrorCode, chain_text};
+use crate::pinning::Pinning;
 use crate::rpc::Settings;
 
 /// How long a request waits for proving keys that are being made for the first time.
@@ -52,6 +53,8 @@ pub struct Parts {
     pub host: Arc<dyn Host>,
     /// A person's settings.
     pub settings: Arc<dyn Settings>,
+    /// Pins that others asked for.
+    pub pinning: Pinning,
 }
 
 /// The chain's side of a node.
