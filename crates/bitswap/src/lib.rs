@@ -18,9 +18,9 @@ mod message;
 mod proto;
 mod protocol;
 mod server;
-#[cfg(test)]
-mod simulation;
 mod source;
+#[cfg(test)]
+mod tests;
 
 pub use client::{Client, ClientLimits, Effect, RequestId, SessionId, Verdict};
 pub use ledger::Ledger;

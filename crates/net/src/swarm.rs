@@ -403,10 +403,13 @@ impl Actor {
             BehaviourEvent::DhtNetwork(event) => self.on_dht(Reach::Network, event),
             BehaviourEvent::DhtLocal(event) => self.on_dht(Reach::Local, event),
             BehaviourEvent::DhtPublic(event) => self.on_dht(Reach::Public, event),
-            BehaviourEvent::Autonat(autonat::v2::client::Event { tested_addr, server, result, .. }) => {
-                if let Err(error) = result {
-                    tracing::debug!(address = %tested_addr, %server, %error, "not reachable from outside");
-                }
+            BehaviourEvent::Autonat(autonat::v2::client::Event {
+                tested_addr,
+                server,
+                result: Err(error),
+                ..
+            }) => {
+                tracing::debug!(address = %tested_addr, %server, %error, "not reachable from outside");
             }
             BehaviourEvent::RelayClient(relay::client::Event::ReservationReqAccepted {
                 relay_peer_id,
