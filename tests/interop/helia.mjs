@@ -11,7 +11,6 @@ import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
 import { createHeliaLight } from 'helia'
-import { CID } from 'multiformats/cid'
 
 const node = await withBitswap(withLibp2pLight(createHeliaLight(), {
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
@@ -26,16 +25,6 @@ const hash = (bytes) => createHash('sha256').update(bytes).digest('hex')
 const commands = {
   async address () {
     return node.libp2p.getMultiaddrs()[0].toString()
-  },
-  async cat (cid) {
-    const parts = []
-    for await (const part of files.cat(CID.parse(cid))) parts.push(part)
-    return hash(Buffer.concat(parts))
-  },
-  async ls (cid) {
-    const names = []
-    for await (const entry of files.ls(CID.parse(cid))) names.push(entry.name)
-    return names
   },
   async add ({ length, byte }) {
     const bytes = new Uint8Array(length)

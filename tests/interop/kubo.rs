@@ -118,7 +118,14 @@ impl Kubo {
 
     /// The URL of its gateway.
     pub(crate) fn gateway(&self) -> String {
-        fs::read_to_string(self.folder.path().join("gateway")).expect("the file that says where it listens")
+        let file = self.folder.path().join("gateway");
+        let end = Instant::now() + START;
+        // It is written after the RPC answers.
+        while !fs::read_to_string(&file).is_ok_and(|text| text.starts_with("http")) {
+            assert!(Instant::now() < end, "ipfs does not say where its gateway listens");
+            std::thread::yield_now();
+        }
+        fs::read_to_string(&file).expect("read just now").trim().to_owned()
     }
 
     /// A file of this test beside its repo.
