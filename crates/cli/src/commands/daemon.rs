@@ -39,8 +39,9 @@ impl Daemon {
             end_with(parent)?;
         }
         let filter = tracing_subscriber::EnvFilter::try_from_env("HPIPS_LOG");
-        let filter =
-            filter.unwrap_or_else(|_| "info,libp2p=warn,libp2p_gossipsub=error,libp2p_kad=error,commonware=warn".into());
+        let filter = filter.unwrap_or_else(|_| {
+            "info,libp2p=warn,libp2p_gossipsub=error,libp2p_kad=error,commonware=warn".into()
+        });
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(false).init();
         let result = context.block_on(async {
             Ok(hpips_node::run(repo, |endpoint| {
