@@ -18,6 +18,7 @@ use super::call::Call;
 use super::error::RpcError;
 use super::repo::REPO_VERSION;
 use super::state::State;
+use crate::routing::json::peer_id;
 
 /// What the program calls itself to peers.
 pub(crate) const AGENT: &str = concat!("hpips/", env!("CARGO_PKG_VERSION"));
@@ -125,12 +126,8 @@ fn in_base(peer: &str, call: &Call) -> Result<String, RpcError> {
 
 /// A peer by its name, in base58 or as a CID.
 pub(super) fn peer_of_text(text: &str) -> Result<PeerId, RpcError> {
-    let wrong = || RpcError::client(format!("{text:?} is no name of a peer, as 12D3KooW... or k51..."));
-    if let Ok(peer) = text.parse() {
-        return Ok(peer);
-    }
-    let cid: Cid = text.parse().map_err(|_| wrong())?;
-    PeerId::from_bytes(&cid.hash().to_bytes()).map_err(|_| wrong())
+    peer_id(text)
+        .ok_or_else(|| RpcError::client(format!("{text:?} is no name of a peer, as 12D3KooW... or k51...")))
 }
 
 pub(super) fn unreachable_peer(peer: &PeerId, error: &OpenError) -> RpcError {

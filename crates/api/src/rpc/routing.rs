@@ -12,10 +12,10 @@ use super::answer::{self, Form};
 use super::call::Call;
 use super::error::RpcError;
 use super::name::{ask, sent};
+use super::node::peer_of_text;
 use super::path::parse_cid;
 use super::state::State;
 use crate::names::parse_name;
-use crate::routing::json::peer_id;
 use crate::routing::{PeerRecord, Reach};
 
 /// Providers that are looked for when the caller does not say (Kubo's default).
@@ -107,9 +107,7 @@ pub(super) async fn find_peer(
 ) -> Result<Response, RpcError> {
     online(&state, &call)?;
     call.flag(&["verbose", "v"], false)?;
-    let parse = |text: &String| -> Result<PeerId, RpcError> {
-        peer_id(text).ok_or_else(|| RpcError::new(format!("{text:?} is no name of a peer")))
-    };
+    let parse = |text: &String| peer_of_text(text);
     let peers: Vec<PeerId> = bounded(call.some_args("peerID")?.iter().map(parse).collect::<Result<_, _>>()?)?;
     let routers = state.parts().names.routers().clone();
     let runtime = tokio::runtime::Handle::current();
