@@ -6,6 +6,9 @@
 mod binary;
 mod content;
 mod net;
+#[path = "../interop/node.rs"]
+#[allow(dead_code, reason = "shared with the tests beside other programs, which use more of it")]
+mod node;
 mod proofs;
 mod table;
 

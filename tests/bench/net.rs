@@ -1,10 +1,11 @@
 //! Bitswap against one raw stream of the same transport, and against Kubo: TCP, noise and yamux on loopback, all of our
 //! nodes in this process.
 //!
-//! `--size 1GiB` is what travels between two nodes; `--only pair,kubo,peers,fifty,far,hostile` picks parts. Kubo is
-//! measured where `HPIPS_KUBO` names it or it stands on the path. Sizes and times of our nodes' processes are of this
-//! process with all nodes in it.
+//! `--size 1GiB` is what travels between two nodes; `--only pair,kubo,peers,fifty,far,hostile,found,rest` picks parts. Kubo
+//! is measured where `HPIPS_KUBO` names it or it stands on the path. Sizes and times of our nodes' processes are of this
+//! process with all nodes in it, but for `found` and `rest`, which watch the program.
 
+mod daemon;
 mod delay;
 mod kubo;
 mod nodes;
@@ -28,7 +29,7 @@ use nodes::{Blocks, Memory, blocks, fetch, join, node, peak_rss, raw, start, tot
 /// Rounds of a pair of figures; the better of each counts, since the machine only ever takes away.
 const ROUNDS: usize = 3;
 /// Parts that can be picked.
-const PARTS: &[&str] = &["fifty", "pair", "peers", "far", "hostile", "kubo"];
+const PARTS: &[&str] = &["fifty", "pair", "peers", "far", "hostile", "found", "rest", "kubo"];
 
 /// Measures and tabulates.
 pub(crate) fn run(flags: &[String]) -> Table {
@@ -59,6 +60,8 @@ pub(crate) fn run(flags: &[String]) -> Table {
             "peers" => runtime.block_on(peers(size, &mut table)),
             "far" => runtime.block_on(far(&mut table)),
             "hostile" => runtime.block_on(hostile(&mut table)),
+            "found" => daemon::found(&runtime, &mut table),
+            "rest" => daemon::rest(&runtime, &mut table),
             _ => kubo::run(&runtime, size, &mut table),
         }
     }

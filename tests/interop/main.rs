@@ -11,6 +11,7 @@ mod bitswap;
 mod cids;
 mod helia;
 mod kubo;
+#[allow(dead_code, reason = "shared with tests and benches that use more of it")]
 mod node;
 mod pinning;
 mod routing;

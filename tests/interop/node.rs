@@ -39,21 +39,27 @@ impl Node {
         }
         change(&mut json);
         fs::write(&config, json.to_string()).unwrap();
-        let daemon = Command::new(hpips())
-            .arg("daemon")
-            .env("HPIPS_PATH", &repo)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .expect("the program starts");
+        let daemon = spawn(&repo);
         let mut node = Self { folder, daemon };
+        node.wait();
+        node
+    }
+
+    /// Waits until the daemon answers.
+    fn wait(&mut self) {
         let end = Instant::now() + START;
-        while !node.is_ready() {
-            assert!(node.daemon.try_wait().unwrap().is_none(), "the daemon ended");
+        while !self.is_ready() {
+            assert!(self.daemon.try_wait().unwrap().is_none(), "the daemon ended");
             assert!(Instant::now() < end, "the daemon does not answer");
         }
-        node
+    }
+
+    /// Ends the daemon at once, as a power cut does to a process, and starts another one on its repo.
+    pub(crate) fn kill_and_start(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+        self.daemon = spawn(&self.repo());
+        self.wait();
     }
 
     /// Its endpoint is written once it answers.
@@ -68,6 +74,11 @@ impl Node {
 
     pub(crate) fn repo(&self) -> PathBuf {
         self.folder.path().join("repo")
+    }
+
+    /// The number of its process.
+    pub(crate) fn pid(&self) -> u32 {
+        self.daemon.id()
     }
 
     /// A folder beside the repo for a test's files.
@@ -99,6 +110,17 @@ impl Node {
     pub(crate) fn ok(&self, args: &[&str]) -> String {
         ok(&self.repo(), args)
     }
+}
+
+fn spawn(repo: &Path) -> Child {
+    Command::new(hpips())
+        .arg("daemon")
+        .env("HPIPS_PATH", repo)
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts")
 }
 
 impl Node {

@@ -24,7 +24,7 @@ fn tree(root: &Path) {
     }
 }
 
-fn bytes_below(folder: &Path) -> u64 {
+pub(crate) fn bytes_below(folder: &Path) -> u64 {
     let Ok(entries) = fs::read_dir(folder) else { return 0 };
     let of = |path: &Path| match fs::metadata(path) {
         Ok(metadata) if metadata.is_dir() => bytes_below(path),

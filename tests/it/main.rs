@@ -6,5 +6,11 @@
 mod binary;
 mod killed;
 mod local;
+mod nat;
+#[path = "../interop/node.rs"]
+#[allow(dead_code, reason = "shared with the tests beside other programs, which use more of it")]
+mod node;
+mod resumed;
 mod road;
+mod routed;
 mod telemetry;

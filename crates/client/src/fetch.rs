@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::{StreamExt, stream};
 use hpips_dag::Block;
 use hpips_erasure::{RebuildError, StripeMap};
-use hpips_net::{FetchError, Net, Session};
+use hpips_net::{FetchError, Net, Provider, Session};
 use hpips_store::Store;
 use hpips_types::{AccountId, Cid, DealId, ShardIndex, SlotIndex, StripeIndex};
 use tokio::runtime::Handle;
@@ -366,25 +366,29 @@ impl Inner {
     /// after [`AGAIN`] where there is nobody to ask. The rest of the search goes on beside the reading.
     async fn seek(self: &Arc<Self>, cid: Cid, until: Instant) {
         let routing = self.net.routing();
-        let turn = if routing.is_on() { self.seeking.try_lock().ok() } else { None };
+        let turn = if routing.can_search() { self.seeking.try_lock().ok() } else { None };
         let Some(_turn) = turn else {
             tokio::time::sleep(AGAIN).await;
             return;
         };
-        let mut providers = routing.find_providers(cid);
+        let mut providers = routing.search(cid);
         let mut dials = tokio::task::JoinSet::new();
-        let (mut tried, mut connected) = (0, false);
+        let mut tried = HashSet::from([self.net.peer_id()]);
+        let mut connected = false;
         let searching = async {
+            let mut ended = false;
             loop {
                 tokio::select! {
-                    provider = providers.recv(), if tried < PROVIDERS_MAX => match provider {
-                        Some(provider) if provider.peer != self.net.peer_id() => {
-                            tried += 1;
+                    provider = providers.recv(), if !ended && tried.len() <= PROVIDERS_MAX => match provider {
+                        Some(Provider { peer, addresses }) if tried.insert(peer) => {
                             let net = self.net.clone();
-                            dials.spawn(async move { net.connect_peer(provider.peer).await.is_ok() });
+                            dials.spawn(async move {
+                                net.learn(peer, addresses).await;
+                                net.connect_peer(peer).await.is_ok()
+                            });
                         }
                         Some(_) => {}
-                        None => tried = PROVIDERS_MAX,
+                        None => ended = true,
                     },
                     Some(dialed) = dials.join_next() => {
                         if dialed.unwrap_or(false) {
@@ -397,7 +401,7 @@ impl Inner {
             }
         };
         let _ = tokio::time::timeout_at(until.into(), searching).await;
-        debug!(%cid, tried, connected, "looked for providers");
+        debug!(%cid, tried = tried.len() - 1, connected, "looked for providers");
         dials.detach_all();
         if !connected {
             tokio::time::sleep(AGAIN).await;

@@ -10,6 +10,7 @@ use libp2p::{
     PeerId, Swarm, autonat, connection_limits, dcutr, gossipsub, identify, mdns, ping, relay, upnp,
 };
 
+use crate::bandwidth::Bandwidth;
 use crate::config::{Config, Limits, Reach};
 use crate::filters::{self, Filters};
 use crate::identity::keypair_of;
@@ -109,7 +110,12 @@ pub(crate) fn build(
         relay_client,
         dcutr: dcutr::Behaviour::new(peer),
         upnp: config.upnp.then(upnp::tokio::Behaviour::default).into(),
-        streams: streams::Behaviour::new(accepting, peers, limits.open),
+        streams: streams::Behaviour::new(
+            accepting,
+            peers,
+            Bandwidth::new(limits.receive_bytes_max, limits.send_bytes_max),
+            limits.open,
+        ),
     };
     let swarm = swarm::Config::with_tokio_executor().with_idle_connection_timeout(limits.idle);
     Ok(Swarm::new(transport, behaviour, peer, swarm))

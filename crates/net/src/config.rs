@@ -145,6 +145,11 @@ pub struct Limits {
     pub backlog: usize,
     /// Deadline of a dial, and of negotiating a stream.
     pub open: Duration,
+    /// Bytes a second of blocks and pieces from all peers together; `None` for no bound. At least
+    /// [`BANDWIDTH_MIN`](crate::BANDWIDTH_MIN).
+    pub receive_bytes_max: Option<u64>,
+    /// The same to all peers.
+    pub send_bytes_max: Option<u64>,
     /// Longest time a bitswap peer may be silent about a block before others are asked.
     pub bitswap_silence: Duration,
 }
@@ -165,6 +170,8 @@ impl Default for Limits {
             redial_max: Duration::from_secs(5),
             backlog: 64,
             open: Duration::from_secs(10),
+            receive_bytes_max: None,
+            send_bytes_max: None,
             bitswap_silence: Duration::from_secs(5),
         }
     }

@@ -15,6 +15,7 @@
 //! believed, and nothing a peer does or leaves undone holds up the swarm's task.
 
 mod address;
+mod bandwidth;
 mod behaviour;
 mod bitswap;
 pub mod bulk;
@@ -38,6 +39,7 @@ mod tasks;
 mod transport;
 mod wire;
 
+pub use bandwidth::BANDWIDTH_MIN;
 pub use bitswap::{BlockStream, FetchError, Session, Stats};
 pub use config::{Config, Dht, Limits, Reach};
 pub use filters::{Filter, FilterError, Filters};
@@ -47,6 +49,6 @@ pub use libp2p::{Multiaddr, PeerId};
 pub use net::{Incoming, Net, NoBlocks, StartError};
 pub use peers::PeerInfo;
 pub use private::{KEY_FILE_BYTES_MAX, PrivateKey, PrivateKeyError};
-pub use routing::{Provider, Routing, RoutingError};
+pub use routing::{FindProviders, Provider, Routing, RoutingError};
 pub use streams::{AlreadyAccepted, OpenError};
 pub use wire::{FrameError, Stream, read_frame, write_frame};

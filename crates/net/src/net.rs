@@ -123,7 +123,7 @@ impl Net {
         let bitswap = bitswap::start(&shared, source, &config.limits)?;
         let filters = Filters::new(&config.filters);
         let swarm = behaviour::build(&config, accepting, peers.clone(), filters.clone())?;
-        let routing = Routing { is_on: !config.dhts.is_empty(), commands: commands.clone() };
+        let routing = Routing::new(!config.dhts.is_empty(), commands.clone());
         let mut actor = Actor::new(swarm, &config, inbox, peers, listening)?;
         let ready = actor.listen().await;
         let net = Self(Arc::new(Inner {
@@ -279,6 +279,11 @@ impl Net {
             // After a shutdown nobody dials any more.
             let _ = self.command(Command::Addresses(peer, addresses)).await;
         }
+    }
+
+    /// As [`Net::address_book`], of any peer; addresses without `/p2p/NAME`.
+    pub async fn learn(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let _ = self.command(Command::Addresses(peer, addresses)).await;
     }
 
     /// As [`Net::address_book`], and stays connected with the account from now on, as with [`Config::peers`].

@@ -1,5 +1,9 @@
-//! Finding who has what: the handle to the DHTs.
+//! Finding who has what: the handle to the DHTs, and to routers beside them.
 
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+use futures::future::BoxFuture;
 use hpips_types::Cid;
 use libp2p::{Multiaddr, PeerId};
 use tokio::sync::{mpsc, oneshot};
@@ -49,14 +53,60 @@ impl RoutingError {
     }
 }
 
+/// Somebody besides the DHTs who may know who has a block.
+pub trait FindProviders: fmt::Debug + Send + Sync {
+    /// Sends the peers that have a block as they are found, and ends when there are no more.
+    fn find_providers(&self, cid: Cid, found: mpsc::Sender<Provider>) -> BoxFuture<'static, ()>;
+}
+
 /// Asks the DHTs of a node. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Routing {
-    pub(crate) is_on: bool,
-    pub(crate) commands: mpsc::Sender<Command>,
+    is_on: bool,
+    commands: mpsc::Sender<Command>,
+    beside: Arc<OnceLock<Arc<dyn FindProviders>>>,
 }
 
 impl Routing {
+    pub(crate) fn new(is_on: bool, commands: mpsc::Sender<Command>) -> Self {
+        Self { is_on, commands, beside: Arc::default() }
+    }
+
+    /// Has [`Routing::search`] ask somebody else, too: of all clones, from now on. Only the first counts.
+    pub fn also_ask(&self, router: Arc<dyn FindProviders>) {
+        if self.beside.set(router).is_err() {
+            tracing::debug!("a second router beside the DHT is left out");
+        }
+    }
+
+    /// Whether [`Routing::search`] can find anybody.
+    pub fn can_search(&self) -> bool {
+        self.is_on || self.beside.get().is_some()
+    }
+
+    /// Looks for peers that have a block in the DHTs and beside them; a peer may come twice. The channel ends with the
+    /// searches, and they with the channel. What this node answers to others comes from [`Routing::find_providers`], or
+    /// two nodes that ask each other would go round in circles.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn search(&self, cid: Cid) -> mpsc::Receiver<Provider> {
+        let (found, providers) = mpsc::channel(ANSWERS_MAX);
+        if let Some(router) = self.beside.get() {
+            let (search, end) = (router.find_providers(cid, found.clone()), found.clone());
+            tokio::spawn(async move {
+                tokio::select! {
+                    () = end.closed() => {}
+                    () = search => {}
+                }
+            });
+        }
+        if self.is_on && self.commands.try_send(Command::Route(Ask::Providers(cid, found))).is_err() {
+            tracing::debug!("the network is busy: a search was not begun");
+        }
+        providers
+    }
+
     /// Whether the node takes part in any DHT.
     pub fn is_on(&self) -> bool {
         self.is_on

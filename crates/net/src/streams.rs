@@ -26,6 +26,7 @@ use libp2p::{InboundUpgrade, Multiaddr, OutboundUpgrade, PeerId, StreamProtocol}
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use crate::bandwidth::Bandwidth;
 use crate::peers::Peers;
 use crate::wire::Stream;
 
@@ -138,6 +139,7 @@ impl Accepting {
 pub(crate) struct Behaviour {
     accepting: Accepting,
     peers: Arc<Peers>,
+    bandwidth: Bandwidth,
     open: Duration,
     requests: VecDeque<(PeerId, OpenRequest)>,
     waker: Option<Waker>,
@@ -151,8 +153,13 @@ pub(crate) struct OpenRequest {
 }
 
 impl Behaviour {
-    pub(crate) fn new(accepting: Accepting, peers: Arc<Peers>, open: Duration) -> Self {
-        Self { accepting, peers, open, requests: VecDeque::new(), waker: None }
+    pub(crate) fn new(
+        accepting: Accepting,
+        peers: Arc<Peers>,
+        bandwidth: Bandwidth,
+        open: Duration,
+    ) -> Self {
+        Self { accepting, peers, bandwidth, open, requests: VecDeque::new(), waker: None }
     }
 
     /// Opens a stream on a connection that exists; the requester learns the outcome. Without a connection the
@@ -169,6 +176,7 @@ impl Behaviour {
             peer,
             accepting: self.accepting.clone(),
             peers: self.peers.clone(),
+            bandwidth: self.bandwidth.clone(),
             open: self.open,
             requests: VecDeque::new(),
             opening: 0,
@@ -226,6 +234,7 @@ pub(crate) struct Handler {
     peer: PeerId,
     accepting: Accepting,
     peers: Arc<Peers>,
+    bandwidth: Bandwidth,
     open: Duration,
     requests: VecDeque<OpenRequest>,
     opening: usize,
@@ -234,9 +243,16 @@ pub(crate) struct Handler {
 }
 
 impl Handler {
-    fn stream(&self, stream: libp2p::Stream) -> Stream {
-        Stream::new(stream, self.closed.token().clone(), self.peers.traffic(&self.peer))
+    fn stream(&self, stream: libp2p::Stream, protocol: &StreamProtocol) -> Stream {
+        let share = is_bulky(protocol).then(|| self.bandwidth.of_stream()).flatten();
+        Stream::new(stream, self.closed.token().clone(), self.peers.traffic(&self.peer), share)
     }
+}
+
+/// Whether a protocol carries blocks or pieces, whose bandwidth may be bounded.
+fn is_bulky(protocol: &StreamProtocol) -> bool {
+    let name = protocol.as_ref();
+    name.starts_with("/ipfs/bitswap") || (name.starts_with("/hpips/") && name.ends_with("/piece/1"))
 }
 
 impl ConnectionHandler for Handler {
@@ -280,15 +296,15 @@ impl ConnectionHandler for Handler {
                 protocol: (stream, name),
                 ..
             }) => {
-                self.accepting.deliver(self.peer, self.stream(stream), &name);
+                self.accepting.deliver(self.peer, self.stream(stream, &name), &name);
             }
             ConnectionEvent::FullyNegotiatedOutbound(FullyNegotiatedOutbound {
-                protocol: (stream, _),
+                protocol: (stream, name),
                 info,
             }) => {
                 self.opening -= 1;
                 // Whoever asked may be gone; dropping the stream resets it.
-                let _ = info.opened.send(Ok(self.stream(stream)));
+                let _ = info.opened.send(Ok(self.stream(stream, &name)));
             }
             ConnectionEvent::DialUpgradeError(DialUpgradeError { error, info }) => {
                 self.opening -= 1;

@@ -12,6 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 
+use crate::bandwidth::Share;
 use crate::peers::Traffic;
 
 /// An authenticated, encrypted, ordered byte stream with one peer. Dropping it resets it.
@@ -22,16 +23,18 @@ pub struct Stream {
     inner: Compat<libp2p::Stream>,
     closed: Pin<Box<WaitForCancellationFutureOwned>>,
     traffic: Option<Arc<Traffic>>,
+    share: Option<Share>,
 }
 
 impl Stream {
-    /// A stream that lives no longer than `closed` is pending.
+    /// A stream that lives no longer than `closed` is pending, within its share of the bandwidth where that is bounded.
     pub(crate) fn new(
         stream: libp2p::Stream,
         closed: CancellationToken,
         traffic: Option<Arc<Traffic>>,
+        share: Option<Share>,
     ) -> Self {
-        Self { inner: stream.compat(), closed: Box::pin(closed.cancelled_owned()), traffic }
+        Self { inner: stream.compat(), closed: Box::pin(closed.cancelled_owned()), traffic, share }
     }
 
     /// Fails what is pending when the connection is gone.
@@ -56,7 +59,21 @@ impl AsyncRead for Stream {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
-        let polled = Pin::new(&mut self.inner).poll_read(cx, buf);
+        let this = &mut *self;
+        let polled = match &mut this.share {
+            None => Pin::new(&mut this.inner).poll_read(cx, buf),
+            Some(share) => match share.poll_receive(cx, buf.remaining()) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(most) => {
+                    let mut part = ReadBuf::new(buf.initialize_unfilled_to(most));
+                    let polled = Pin::new(&mut this.inner).poll_read(cx, &mut part);
+                    let read = part.filled().len();
+                    share.not_received(most - read);
+                    buf.advance(read);
+                    polled
+                }
+            },
+        };
         if let (Poll::Ready(Ok(())), Some(traffic)) = (&polled, &self.traffic) {
             traffic.received(buf.filled().len() - before);
         }
@@ -66,7 +83,19 @@ impl AsyncRead for Stream {
 
 impl AsyncWrite for Stream {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        let polled = Pin::new(&mut self.inner).poll_write(cx, buf);
+        let this = &mut *self;
+        let polled = match &mut this.share {
+            None => Pin::new(&mut this.inner).poll_write(cx, buf),
+            Some(share) => match share.poll_send(cx, buf.len()) {
+                Poll::Pending => Poll::Pending,
+                Poll::Ready(most) => {
+                    let polled = Pin::new(&mut this.inner).poll_write(cx, &buf[..most]);
+                    let written = if let Poll::Ready(Ok(bytes)) = &polled { *bytes } else { 0 };
+                    share.not_sent(most - written);
+                    polled
+                }
+            },
+        };
         if let (Poll::Ready(Ok(bytes)), Some(traffic)) = (&polled, &self.traffic) {
             traffic.sent(*bytes);
         }

@@ -91,6 +91,10 @@ pub struct Config {
     pub peers_high: usize,
     /// So many peers are left then.
     pub peers_low: usize,
+    /// Bytes a second of blocks and pieces from all peers together. Absent for no bound.
+    pub receive_bytes_max: Option<u64>,
+    /// Bytes a second of blocks and pieces to all peers together. Absent for no bound.
+    pub send_bytes_max: Option<u64>,
     /// Folder of the proving keys, shared by the nodes of a user; by default under the user's cache.
     /// Keys of a test network take about 100 MB.
     pub keys: Option<PathBuf>,
@@ -124,6 +128,8 @@ impl Default for Config {
             upnp: true,
             peers_high: 192,
             peers_low: 96,
+            receive_bytes_max: None,
+            send_bytes_max: None,
             keys: None,
             compute_threads: 1,
             ask_nano: 50_000_000,
@@ -170,6 +176,9 @@ pub enum ConfigError {
     /// No profile of this name.
     #[error("import_profile must be unixfs-v1-2025 or unixfs-v0-2015, not {0:?}")]
     Profile(String),
+    /// So little that peers give up waiting for a block.
+    #[error("{0} must be at least {min} bytes a second, or absent for no bound", min = hpips_net::BANDWIDTH_MIN)]
+    Bandwidth(&'static str),
     /// Not the address of a router.
     #[error("delegated_routers")]
     Router(#[from] DelegatedError),
@@ -255,6 +264,13 @@ impl Config {
         }
         if !(1..=400).contains(&self.peers_high) || self.peers_low > self.peers_high {
             return Err(ConfigError::Peers { low: self.peers_low, high: self.peers_high });
+        }
+        for (name, most) in
+            [("receive_bytes_max", self.receive_bytes_max), ("send_bytes_max", self.send_bytes_max)]
+        {
+            if most.is_some_and(|most| most < hpips_net::BANDWIDTH_MIN) {
+                return Err(ConfigError::Bandwidth(name));
+            }
         }
         if !(1..=256).contains(&self.compute_threads) {
             return Err(ConfigError::Threads(self.compute_threads));

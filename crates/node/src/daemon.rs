@@ -106,6 +106,9 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
     let routers = config.routers().map_err(RunError::Config)?;
     let routers =
         Routers::new(node.parts.net.clone(), node.parts.store.clone(), node.parts.network.clone(), routers);
+    if let Some(router) = routers.elsewhere() {
+        node.parts.net.routing().also_ask(router);
+    }
     let names = crate::offline::names(&repo, routers)?;
     let mut serving = {
         let mut ended = ended.clone();
@@ -285,6 +288,8 @@ fn net_config(
         limits: hpips_net::Limits {
             peers_high: config.peers_high,
             peers_low: config.peers_low,
+            receive_bytes_max: config.receive_bytes_max,
+            send_bytes_max: config.send_bytes_max,
             ..hpips_net::Limits::default()
         },
     })

@@ -69,6 +69,7 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
             Value::String(format!("/{family}/{}/tcp/{}", address.ip(), address.port()))
         }
     };
+    let bytes = |bytes: Option<u64>| bytes.map_or_else(String::new, |bytes| bytes.to_string());
     json!({
         "Addresses": {
             "API": address(Some(config.api)),
@@ -77,7 +78,7 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
             "Swarm": config.listen,
         },
         "Bootstrap": config.peers,
-        "Datastore": { "StorageMax": config.storage_max.map_or_else(String::new, |bytes| bytes.to_string()) },
+        "Datastore": { "StorageMax": bytes(config.storage_max) },
         "Discovery": { "MDNS": { "Enabled": config.mdns } },
         "Gateway": { "ExposeRoutingAPI": config.routing_api },
         "Identity": { "PeerID": peer_id },
@@ -94,6 +95,7 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
             "AnnouncePublic": config.announce_public,
             "ApiTokenRequired": config.api_token_required,
             "AskNano": config.ask_nano,
+            "Bandwidth": { "Receive": bytes(config.receive_bytes_max), "Send": bytes(config.send_bytes_max) },
             "ComputeThreads": config.compute_threads,
             "Keys": config.keys,
             "Mount": config.mount,
@@ -174,10 +176,7 @@ fn from_value(all: &Value) -> Result<Config, String> {
         }
     }
     if let Some(value) = part("/Datastore/StorageMax") {
-        config.storage_max = match value {
-            Value::Number(_) => Some(parse("Datastore.StorageMax", value)?),
-            value => parse_bytes(&parse::<String>("Datastore.StorageMax", value)?)?,
-        };
+        config.storage_max = parse_bytes("Datastore.StorageMax", value)?;
     }
     if let Some(value) = part("/Discovery/MDNS/Enabled") {
         config.mdns = parse("Discovery.MDNS.Enabled", value)?;
@@ -200,6 +199,12 @@ fn from_value(all: &Value) -> Result<Config, String> {
     if let Some(value) = part("/Hpips/AskNano") {
         config.ask_nano = parse("Hpips.AskNano", value)?;
     }
+    if let Some(value) = part("/Hpips/Bandwidth/Receive") {
+        config.receive_bytes_max = parse_bytes("Hpips.Bandwidth.Receive", value)?;
+    }
+    if let Some(value) = part("/Hpips/Bandwidth/Send") {
+        config.send_bytes_max = parse_bytes("Hpips.Bandwidth.Send", value)?;
+    }
     if let Some(value) = part("/Hpips/ComputeThreads") {
         config.compute_threads = parse("Hpips.ComputeThreads", value)?;
     }
@@ -214,8 +219,13 @@ fn from_value(all: &Value) -> Result<Config, String> {
 }
 
 /// `10GB`, `64MiB` or bytes; empty for no limit.
-fn parse_bytes(text: &str) -> Result<Option<u64>, String> {
-    let wrong = || format!("Datastore.StorageMax: {text:?} is no size such as 10GB or 512MiB");
+fn parse_bytes(name: &str, value: &Value) -> Result<Option<u64>, String> {
+    let wrong = || format!("{name}: {value} is no size such as 10GB or 512MiB");
+    let text = match value {
+        Value::Number(number) => return number.as_u64().map(Some).ok_or_else(wrong),
+        Value::String(text) => text,
+        _ => return Err(wrong()),
+    };
     if text.is_empty() {
         return Ok(None);
     }
@@ -412,6 +422,8 @@ mod tests {
             upnp: false,
             peers_high: 9,
             peers_low: 8,
+            receive_bytes_max: Some(5_000_000),
+            send_bytes_max: Some(1 << 20),
             delegated_routers: vec!["http://127.0.0.1:8080".into()],
             routing_api: false,
         };
@@ -433,6 +445,8 @@ mod tests {
             ("Hpips.ComputeThreads", json!("0"), "compute_threads"),
             ("Swarm.AddrFilters", json!(["10.0.0.0/8"]), "filters"),
             ("Swarm.ConnMgr.LowWater", json!(1000), "peers_low"),
+            ("Hpips.Bandwidth.Send", json!("10kB"), "send_bytes_max must be at least 65536"),
+            ("Hpips.Bandwidth.Receive", json!("fast"), "size"),
             ("Provide.Strategy", json!("some"), "roots"),
             ("Routing.Type", json!("magic"), "auto"),
             ("Addresses.Announce", json!(["here"]), "multiaddress"),

@@ -21,7 +21,7 @@ use futures::{FutureExt, StreamExt};
 use hpips_ipns::{Moment, Name, Record};
 use hpips_ledger::query;
 use hpips_net::identity::{account_of, peer_of};
-use hpips_net::{Multiaddr, Net, PeerId, Provider, Routing, RoutingError};
+use hpips_net::{FindProviders, Multiaddr, Net, PeerId, Provider, Routing, RoutingError};
 use hpips_store::Store;
 use tokio::sync::mpsc;
 
@@ -64,6 +64,27 @@ struct Own {
     net: Net,
     store: Store,
     network: Option<Network>,
+}
+
+/// Routers elsewhere, without this node.
+#[derive(Debug)]
+struct Elsewhere(Vec<Delegated>);
+
+impl FindProviders for Elsewhere {
+    fn find_providers(&self, cid: Cid, found: mpsc::Sender<Provider>) -> BoxFuture<'static, ()> {
+        let routers = self.0.clone();
+        async move {
+            let mut asked: FuturesUnordered<_> = routers.iter().map(|router| router.providers(cid)).collect();
+            while let Some(records) = asked.next().await {
+                for PeerRecord { peer, addresses, .. } in records {
+                    if found.send(Provider { peer, addresses }).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+        .boxed()
+    }
 }
 
 /// All sources. Clones share them.
@@ -133,6 +154,12 @@ impl Routers {
             }
         });
         providers
+    }
+
+    /// The routers elsewhere alone, for fetches; `None` when there are none.
+    pub fn elsewhere(&self) -> Option<Arc<dyn FindProviders>> {
+        let routers = self.0.delegated.clone();
+        if routers.is_empty() { None } else { Some(Arc::new(Elsewhere(routers))) }
     }
 
     async fn find_providers(&self, cid: Cid, reach: Reach, found: &mpsc::Sender<PeerRecord>) {

@@ -44,6 +44,31 @@ async fn two_nodes_fetch_from_each_other() {
     b.shutdown().await;
 }
 
+/// A lower bound of time only: a slow machine cannot fail it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_bounded_node_sends_and_receives_no_faster() {
+    const RATE: u64 = 1 << 20;
+    let held = blocks(15, 100_000);
+    for bounded in ["sender", "reader"] {
+        let (mut sender, mut reader) = (Config::loopback([1; 32]), Config::loopback([2; 32]));
+        if bounded == "sender" {
+            sender.limits.send_bytes_max = Some(RATE);
+        } else {
+            reader.limits.receive_bytes_max = Some(RATE);
+        }
+        let sender = Net::start(sender, Arc::new(memory(&held))).await.unwrap();
+        let reader = Net::start(reader, Arc::new(NoBlocks)).await.unwrap();
+        join(&reader, &sender).await;
+        let begin = Instant::now();
+        assert!(fetch(&Session::new(&reader, vec![]), held.keys().copied()).await == held);
+        // A tenth of a second's bytes may go at once.
+        let least = Duration::from_secs(1).mul_f64(1_500_000.0 / RATE as f64 - 0.1);
+        assert!(begin.elapsed() >= least, "the {bounded} was done after {:?}", begin.elapsed());
+        sender.shutdown().await;
+        reader.shutdown().await;
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn five_nodes_each_with_a_part() {
     let all = blocks(200, 20_000);

@@ -1,0 +1,239 @@
+//! Nodes behind address translation, in network namespaces of the test's own making: a relay that everybody reaches, two
+//! homes whose routers let nothing in that nobody inside asked for.
+//!
+//! Needs root, `ip` and `nft`; says "skipped" where one is missing.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+use crate::binary::{hpips, ok};
+
+/// How long anything may take on a loaded machine.
+const WAIT: Duration = Duration::from_secs(120);
+
+/// Namespaces, removed with everything in them at the end.
+struct Internet {
+    prefix: String,
+    made: Vec<String>,
+}
+
+impl Internet {
+    /// A network of public addresses, or `None` where this machine cannot make one.
+    fn start() -> Option<Self> {
+        let quiet = |program: &str, args: &[&str]| {
+            let run = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
+            run.is_ok_and(|status| status.success())
+        };
+        let can = quiet("nft", &["--version"]) && quiet("unshare", &["--net", "ip", "link", "add", "br", "type", "bridge"]);
+        if !can {
+            eprintln!("skipped: namespaces need root, ip and nft");
+            return None;
+        }
+        let mut internet = Self { prefix: format!("hpips-test-{}-", std::process::id()), made: Vec::new() };
+        let wan = internet.namespace("wan");
+        internet.run(&["-n", &wan, "link", "add", "br", "type", "bridge"]);
+        internet.run(&["-n", &wan, "link", "set", "br", "up"]);
+        Some(internet)
+    }
+
+    fn name(&self, name: &str) -> String {
+        format!("{}{name}", self.prefix)
+    }
+
+    fn namespace(&mut self, name: &str) -> String {
+        let full = self.name(name);
+        self.run(&["netns", "add", &full]);
+        self.made.push(full.clone());
+        self.run(&["-n", &full, "link", "set", "lo", "up"]);
+        full
+    }
+
+    fn run(&self, args: &[&str]) {
+        let output = Command::new("ip").args(args).output().unwrap();
+        assert!(output.status.success(), "ip {args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    }
+
+    fn inside(&self, namespace: &str, command: &[&str]) {
+        self.run(&[&["netns", "exec", namespace], command].concat());
+    }
+
+    /// A machine with a public address.
+    fn public(&mut self, name: &str, address: &str) -> String {
+        let (host, wan) = (self.namespace(name), self.name("wan"));
+        let port = format!("to-{name}");
+        self.run(&["link", "add", "wan", "netns", &host, "type", "veth", "peer", "name", &port, "netns", &wan]);
+        self.run(&["-n", &wan, "link", "set", &port, "master", "br", "up"]);
+        self.run(&["-n", &host, "address", "add", &format!("{address}/24"), "dev", "wan"]);
+        self.run(&["-n", &host, "link", "set", "wan", "up"]);
+        host
+    }
+
+    /// A machine at home behind a router with a public address. `lets_in` is a rule for what comes unasked.
+    fn home(&mut self, name: &str, public: &str, lan: &str, rule: &str) -> String {
+        let router = self.public(&format!("{name}-router"), public);
+        let host = self.namespace(name);
+        self.run(&["link", "add", "lan", "netns", &router, "type", "veth", "peer", "name", "eth", "netns", &host]);
+        self.run(&["-n", &router, "address", "add", &format!("{lan}.1/24"), "dev", "lan"]);
+        self.run(&["-n", &router, "link", "set", "lan", "up"]);
+        self.run(&["-n", &host, "address", "add", &format!("{lan}.2/24"), "dev", "eth"]);
+        self.run(&["-n", &host, "link", "set", "eth", "up"]);
+        self.run(&["-n", &host, "route", "add", "default", "via", &format!("{lan}.1")]);
+        self.inside(&router, &["sh", "-c", "echo 1 > /proc/sys/net/ipv4/ip_forward"]);
+        let rules = format!(
+            "table ip home {{
+                chain out {{ type nat hook postrouting priority srcnat; oifname wan masquerade; }}
+                chain through {{
+                    type filter hook forward priority filter; policy drop;
+                    {rule}
+                    iifname lan accept
+                    ct state established,related accept
+                }}
+                chain here {{
+                    type filter hook input priority filter; policy drop;
+                    ct state established,related accept
+                }}
+            }}"
+        );
+        self.inside(&router, &["nft", &rules]);
+        host
+    }
+}
+
+impl Drop for Internet {
+    fn drop(&mut self) {
+        for namespace in self.made.iter().rev() {
+            let _ = Command::new("ip").args(["netns", "delete", namespace]).status();
+        }
+    }
+}
+
+/// A node in a namespace.
+struct Host {
+    namespace: String,
+    folder: TempDir,
+    daemon: Child,
+}
+
+impl Host {
+    fn start(namespace: &str, relays: &[String]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = folder.path().join("repo");
+        ok(&repo, &["init"]);
+        let config = repo.join("config");
+        let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+        json["listen"] = serde_json::json!(["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]);
+        json["mdns"] = false.into();
+        json["upnp"] = false.into();
+        json["relays"] = relays.into();
+        fs::write(&config, json.to_string()).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", namespace]).arg(hpips()).arg("daemon").env("HPIPS_PATH", &repo);
+        let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut host = Self { namespace: namespace.to_owned(), folder, daemon };
+        let end = Instant::now() + WAIT;
+        while !host.run(&["status", "--json"]).status.success() {
+            assert!(host.daemon.try_wait().unwrap().is_none(), "the daemon ended");
+            assert!(Instant::now() < end, "the daemon does not answer");
+        }
+        host
+    }
+
+    fn repo(&self) -> PathBuf {
+        self.folder.path().join("repo")
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &self.namespace]).arg(hpips()).args(args);
+        command.env("HPIPS_PATH", self.repo()).output().unwrap()
+    }
+
+    fn ok(&self, args: &[&str]) -> String {
+        let output = self.run(args);
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "hpips {args:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    fn name(&self) -> String {
+        self.ok(&["id", "-f", "<id>"])
+    }
+
+    /// Runs a command until what it prints is as wanted.
+    fn until(&self, what: &str, args: &[&str], is_so: impl Fn(&str) -> bool) {
+        let end = Instant::now() + WAIT;
+        loop {
+            let said = self.ok(args);
+            if is_so(&said) {
+                return;
+            }
+            assert!(Instant::now() < end, "{what} did not come about: hpips {args:?} says\n{said}");
+        }
+    }
+
+    fn add(&self, bytes: &[u8]) -> String {
+        let file = self.folder.path().join("file");
+        fs::write(&file, bytes).unwrap();
+        self.ok(&["add", "--local", "-Q", file.to_str().unwrap()])
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let _ = self.daemon.kill();
+        let _ = self.daemon.wait();
+    }
+}
+
+fn noise(count: u32) -> Vec<u8> {
+    (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
+}
+
+/// A relay and two homes with a node each, the second connected with the first through the relay.
+fn two_homes(internet: &mut Internet, rule: &str) -> (Host, Host, Host) {
+    let public = internet.public("relay", "45.45.45.1");
+    let first = internet.home("first", "45.45.45.2", "10.1.0", rule);
+    let second = internet.home("second", "45.45.45.3", "10.2.0", rule);
+    let relay = Host::start(&public, &[]);
+    let way = format!("/ip4/45.45.45.1/udp/4001/quic-v1/p2p/{}", relay.name());
+    let first = Host::start(&first, std::slice::from_ref(&way));
+    let second = Host::start(&second, std::slice::from_ref(&way));
+    let circuit = format!("{way}/p2p-circuit/p2p/{}", first.name());
+    first.until("an address at the relay", &["id", "-f", "<addrs>"], |said| said.contains("/p2p-circuit"));
+    second.ok(&["swarm", "connect", &circuit]);
+    (relay, first, second)
+}
+
+#[test]
+fn two_homes_find_a_direct_way_through_their_routers() {
+    let Some(mut internet) = Internet::start() else { return };
+    let (_relay, first, second) = two_homes(&mut internet, "");
+    let direct = |said: &str| {
+        said.lines().any(|line| line.contains("/ip4/45.45.45.2/") && !line.contains("/p2p-circuit"))
+    };
+    second.until("a direct way", &["swarm", "peers"], direct);
+    let bytes = noise(5_000_000);
+    let cid = first.add(&bytes);
+    let got = second.run(&["cat", &cid]);
+    assert!(got.stdout == bytes, "{}", String::from_utf8_lossy(&got.stderr));
+}
+
+#[test]
+fn two_homes_without_a_direct_way_keep_the_relay() {
+    let Some(mut internet) = Internet::start() else { return };
+    // Neither home may speak with the other at all.
+    let rule = "ip daddr { 45.45.45.2, 45.45.45.3 } drop";
+    let (relay, first, second) = two_homes(&mut internet, rule);
+    let bytes = noise(50_000);
+    let cid = first.add(&bytes);
+    let got = second.run(&["cat", &cid]);
+    assert!(got.stdout == bytes, "{}", String::from_utf8_lossy(&got.stderr));
+    let peers = second.ok(&["swarm", "peers"]);
+    let to_first: Vec<&str> = peers.lines().filter(|line| line.contains(&first.name())).collect();
+    assert!(to_first.iter().all(|line| line.contains("/p2p-circuit")), "{peers}");
+    drop(relay);
+}
