@@ -318,7 +318,7 @@ fn join(
         Some(keys) => keys.clone(),
         None => default_keys(repo),
     };
-    let prover = hpips_prover::Config { cache_dir: keys, threads, nice: 10 };
+    let prover = hpips_prover::Config::new(keys).threads(threads);
     let (started, provider) = watch::channel(None);
     let parts = (net.clone(), chain.clone(), wallet.clone(), store.clone());
     let provider_config = hpips_provider::Config {

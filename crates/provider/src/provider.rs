@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hpips_chain::{Chain, Wallet};
 use hpips_ledger::query::HeldPiece;
@@ -11,7 +12,7 @@ use hpips_proofs::Shape;
 use hpips_proofs::shape::ShapeError;
 use hpips_prover::Prover;
 use hpips_store::Store;
-use hpips_types::{AccountId, RecordIndex};
+use hpips_types::{AccountId, Height, RecordIndex};
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
@@ -176,6 +177,14 @@ impl Shared {
         self.report(|status| status.trouble = Some(text));
     }
 
+    /// When a height is over if blocks keep their pace. An estimate on the safe side: blocks come late, never early,
+    /// and what was given up too soon is tried again at the next block.
+    pub(crate) fn moment(&self, height: Height) -> Instant {
+        let chain = &self.parts.chain;
+        let left = (height.get() + 1).saturating_sub(chain.height().get());
+        Instant::now() + Duration::from_millis(left.saturating_mul(chain.params().block_ms))
+    }
+
     /// Waits for the next block; `false` when the provider or the chain stops.
     pub(crate) async fn next_block(
         &self,
@@ -245,9 +254,11 @@ impl Provider {
         status
     }
 
-    /// Stops taking in, waits for the tasks. What is on disk is complete at any moment.
+    /// Stops taking in, gives up the proofs that wait or are made, waits for the tasks. What is on disk is complete at
+    /// any moment.
     pub async fn shutdown(&self) {
         self.shared.stop.send_replace(true);
+        self.shared.parts.prover.stop();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             // A task's panic was printed by the panic hook; there is nothing to undo.
