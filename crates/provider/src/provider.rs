@@ -12,13 +12,14 @@ use hpips_proofs::Shape;
 use hpips_proofs::shape::ShapeError;
 use hpips_prover::Prover;
 use hpips_store::Store;
-use hpips_types::{AccountId, Height, RecordIndex};
+use hpips_types::{AccountId, Height, RecordIndex, WindowIndex};
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
 
 use crate::config::{Config, Target};
 use crate::pieces::{PieceError, PieceId, Pieces};
+use crate::posted::{Posted, PostedProof};
 use crate::sectors::{SectorError, Sectors};
 use crate::{keep, pledge, repair, serve, window};
 
@@ -101,6 +102,7 @@ pub(crate) struct Shared {
     placements: Mutex<Placements>,
     sectors: Mutex<Sectors>,
     status: Mutex<Status>,
+    posted: Mutex<Posted>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -163,6 +165,11 @@ impl Shared {
     /// Changes what people see.
     pub(crate) fn report(&self, change: impl FnOnce(&mut Status)) {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The proofs that were posted.
+    pub(crate) fn posted(&self) -> MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Keeps what went wrong for people, and logs it once.
@@ -229,6 +236,7 @@ impl Provider {
             placements: Mutex::default(),
             sectors: Mutex::new(sectors),
             status: Mutex::new(status),
+            posted: Mutex::default(),
             stop: watch::channel(false).0,
         });
         let tasks = vec![
@@ -252,6 +260,17 @@ impl Provider {
         let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
         status.pieces = self.shared.pieces.all().len() as u64;
         status
+    }
+
+    /// The newest window's proof that was sent to the chain since the start, or that of a window; the last few are
+    /// remembered.
+    pub fn posted_proof(&self, window: Option<WindowIndex>) -> Option<PostedProof> {
+        self.shared.posted().find(window).cloned()
+    }
+
+    /// The windows whose proofs are remembered, oldest first.
+    pub fn posted_windows(&self) -> Vec<WindowIndex> {
+        self.shared.posted().windows()
     }
 
     /// Stops taking in, gives up the proofs that wait or are made, waits for the tasks. What is on disk is complete at

@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hpips_circuits::Witness;
+use hpips_circuits::json::ProofExport;
 use hpips_crypto::Fr;
 use hpips_ledger::query::WindowTask;
 use hpips_ledger::rows::Snapshot;
@@ -19,6 +20,7 @@ use hpips_types::{RecordIndex, SetId, WindowIndex};
 use tracing::{debug, info};
 
 use crate::pieces::{Piece, PieceError};
+use crate::posted::PostedProof;
 use crate::provider::Shared;
 use crate::sectors::SectorError;
 
@@ -141,9 +143,12 @@ async fn prove(shared: Arc<Shared>, set: SetId, task: WindowTask) {
     let window = task.window;
     let made = tokio::task::spawn_blocking(move || make_proof(&proving, set, &task)).await;
     match made.expect("proving does not panic") {
-        Ok(proof) => {
+        Ok((proof, posted)) => {
             match shared.parts.chain.submit_proof(proof).await {
-                Ok(()) => info!(%window, "window proven"),
+                Ok(()) => {
+                    info!(%window, "window proven");
+                    shared.posted().note(posted);
+                }
                 // The window may have closed meanwhile; the debt is answered next.
                 Err(error) => shared.trouble("sending a window's proof", &error),
             }
@@ -190,11 +195,19 @@ fn leaf_commitment(
     window::commit(&task.terms, |challenge| reader.leaf(challenge))
 }
 
-fn make_proof(shared: &Shared, set: SetId, task: &WindowTask) -> Result<WindowProof, ProofError> {
+fn make_proof(
+    shared: &Shared,
+    set: SetId,
+    task: &WindowTask,
+) -> Result<(WindowProof, PostedProof), ProofError> {
     let leaf_commitment = leaf_commitment(shared, set, task).map_err(ProofError::Window)?;
     let late = task.prove_by.is_none().then_some(leaf_commitment);
     let proof = prove_task(shared, set, task, leaf_commitment)?;
-    Ok(WindowProof { set, window: task.window, late, proof })
+    let statement = Statement::Window(task.terms.clone().commit(leaf_commitment));
+    let export = ProofExport::new(shared.parts.prover.verifying_keys(), &statement, &proof)
+        .expect("the prover gives what holds");
+    let posted = PostedProof { set: set.number, window: task.window, export };
+    Ok((WindowProof { set, window: task.window, late, proof }, posted))
 }
 
 /// Proves a task over its snapshot; the entry proof of a repair is made by the same function.
