@@ -160,11 +160,7 @@ fn point_1(point: &G1Affine) -> Point1 {
 
 fn point_2(point: &G2Affine) -> Point2 {
     let (x, y) = point.xy().unwrap_or_default();
-    [
-        [decimal(&x.c0), decimal(&x.c1)],
-        [decimal(&y.c0), decimal(&y.c1)],
-        ["1".to_owned(), "0".to_owned()],
-    ]
+    [[decimal(&x.c0), decimal(&x.c1)], [decimal(&y.c0), decimal(&y.c1)], ["1".to_owned(), "0".to_owned()]]
 }
 
 #[cfg(test)]
