@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on says where it stopped")]
 
 use std::fs;
+use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 
@@ -21,15 +23,20 @@ impl Place {
         self.0.path().join(name)
     }
 
-    fn run(&self, args: &str) -> Output {
-        Command::new(env!("CARGO_BIN_EXE_hpips"))
+    fn command(&self, args: &str) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_hpips"));
+        command
             .args(args.split(' '))
             .current_dir(self.0.path())
             .env("HPIPS_PATH", self.path("repo"))
             .env("XDG_CACHE_HOME", self.path("cache"))
             .stdin(Stdio::null())
-            .output()
-            .unwrap()
+            .stdout(Stdio::piped());
+        command
+    }
+
+    fn run(&self, args: &str) -> Output {
+        self.command(args).output().unwrap()
     }
 
     fn ok(&self, args: &str) -> String {
@@ -97,6 +104,24 @@ fn the_bench_measures_and_its_keys_and_proof_are_for_everybody() {
     assert_eq!(key["verificationKey"], proof["verificationKey"]);
     assert_eq!(proof["publicSignals"].as_array().unwrap().len(), proof["signals"].as_array().unwrap().len());
     damaged_keys(&place, &exported);
+}
+
+#[test]
+fn ctrl_c_ends_the_bench_at_once() {
+    let place = Place::new();
+    let mut child =
+        place.command("prover bench --network main --keys keys").stderr(Stdio::piped()).spawn().unwrap();
+    // What is ahead is said before it begins.
+    let mut line = String::new();
+    BufReader::new(child.stderr.take().unwrap()).read_line(&mut line).unwrap();
+    assert!(
+        line.contains("main parameters") && line.contains("of memory") && line.contains(" min"),
+        "{line}"
+    );
+    let pid = rustix::process::Pid::from_child(&child);
+    rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(2));
+    assert!(!place.path("keys").exists());
 }
 
 fn damaged_keys(place: &Place, exported: &Value) {

@@ -184,12 +184,11 @@ impl Shared {
         self.report(|status| status.trouble = Some(text));
     }
 
-    /// When a height is over if blocks keep their pace. An estimate on the safe side: blocks come late, never early,
-    /// and what was given up too soon is tried again at the next block.
+    /// When a height is over if blocks keep their pace. An estimate: what is given up because blocks are late is tried
+    /// again at the next one.
     pub(crate) fn moment(&self, height: Height) -> Instant {
         let chain = &self.parts.chain;
-        let left = (height.get() + 1).saturating_sub(chain.height().get());
-        Instant::now() + Duration::from_millis(left.saturating_mul(chain.params().block_ms))
+        Instant::now() + left(chain.height(), height, chain.params().block_ms)
     }
 
     /// Waits for the next block; `false` when the provider or the chain stops.
@@ -203,6 +202,12 @@ impl Shared {
             _ = stop.wait_for(|stop| *stop) => false,
         }
     }
+}
+
+/// From a height to the end of another; nothing when that is over.
+fn left(now: Height, last: Height, block_ms: u64) -> Duration {
+    let blocks = last.get().saturating_add(1).saturating_sub(now.get());
+    Duration::from_millis(blocks.saturating_mul(block_ms))
 }
 
 impl Provider {
@@ -282,6 +287,19 @@ impl Provider {
         for task in tasks {
             // A task's panic was printed by the panic hook; there is nothing to undo.
             let _ = task.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_height_lasts_until_the_next_block() {
+        for (now, last, blocks) in [(5, 9, 5), (9, 9, 1), (10, 9, 0), (11, 9, 0)] {
+            let left = left(Height::new(now), Height::new(last), 1_000);
+            assert_eq!(left, Duration::from_secs(blocks), "{last} at {now}");
         }
     }
 }

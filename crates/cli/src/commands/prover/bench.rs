@@ -147,7 +147,11 @@ impl Bench {
         )?;
         warn(&network, &params, &shape, &config, hours);
 
-        let sample = seal(shape, &mut teller);
+        // The sector itself is not kept: what is proven takes as much memory again.
+        let (window, activation) = {
+            let sample = seal(shape, &mut teller);
+            (sample.window(1), sample.activation(2))
+        };
         let prover = open(config, &params, &shape, &mut teller)?;
         let mut prove = |kind, item| {
             let name = circuit::name(kind);
@@ -155,8 +159,8 @@ impl Bench {
                 teller.doing(format_args!("{name}: {}", stage(progress)));
             })
         };
-        let (window, export) = prove(CircuitKind::Window, sample.window(1))?;
-        let (activation, _) = prove(CircuitKind::Activation, sample.activation(2))?;
+        let (window, export) = prove(CircuitKind::Window, window)?;
+        let (activation, _) = prove(CircuitKind::Activation, activation)?;
         let open_blocks = params.window_blocks.saturating_sub(params.lag_views + INCLUSION_BLOCKS);
         let measured = Measured {
             network,
