@@ -30,7 +30,10 @@ use crate::circuit::CircuitId;
 /// File version.
 const VERSION: u32 = 1;
 const MAGIC_BYTES: usize = 24;
-const HASH_BYTES: usize = 32;
+/// Bytes of a file that say what it is: magic, version, circuit and constraints.
+pub const HEAD_BYTES: usize = MAGIC_BYTES + 4 + 32 + 32;
+/// Bytes of the hash that a file ends with.
+pub const HASH_BYTES: usize = 32;
 const G1_BYTES: usize = 96;
 const G2_BYTES: usize = 192;
 /// More public inputs than any circuit here has.
@@ -134,6 +137,14 @@ impl VerifyingKey {
         bytes
     }
 
+    /// Reads what a file begins with, [`HEAD_BYTES`] are enough: what it says it is, not whether it is whole.
+    ///
+    /// # Errors
+    /// [`KeyError`] by variant.
+    pub fn head(bytes: &[u8], circuit: CircuitId, network: &NetworkParams) -> Result<KeyOf, KeyError> {
+        Reader { rest: bytes }.of(Part::Verifying, circuit, network)
+    }
+
     /// Reads a key file for a circuit on a network.
     ///
     /// # Errors
@@ -188,6 +199,14 @@ impl ProvingKey {
         }
         seal(&mut bytes);
         bytes
+    }
+
+    /// Reads what a file begins with, [`HEAD_BYTES`] are enough: what it says it is, not whether it is whole.
+    ///
+    /// # Errors
+    /// [`KeyError`] by variant.
+    pub fn head(bytes: &[u8], circuit: CircuitId, network: &NetworkParams) -> Result<KeyOf, KeyError> {
+        Reader { rest: bytes }.of(Part::Proving, circuit, network)
     }
 
     /// Reads a key file for a circuit on a network.

@@ -15,6 +15,7 @@
 //! - [`circuit`]: what names a circuit of one shape;
 //! - [`keys`], [`setup`]: key files, and the insecure setup of test networks;
 //! - [`prove`], [`verify`], [`verifier`]: one proof; many checked at once; the trait the ledger knows.
+//! - [`json`]: proofs and verifying keys for other programs.
 //!
 //! ```no_run
 //! # use hpips_circuits::{Witness, assign, circuit, insecure_key, prove::{Blinding, create}};
@@ -37,6 +38,7 @@ pub mod assign;
 pub mod builder;
 pub mod circuit;
 pub mod gadget;
+pub mod json;
 pub mod keys;
 pub mod matrices;
 pub mod prove;

@@ -65,7 +65,7 @@ pub enum ProofError {
 
 /// A proof whose points are in the right groups; whether it proves anything is not known yet.
 #[derive(Clone, Debug)]
-pub struct WellFormed(Proof<Bls12_381>);
+pub struct WellFormed(pub(crate) Proof<Bls12_381>);
 
 impl WellFormed {
     /// Takes the points out of a proof's bytes: `A`, `B`, `C` compressed, 48, 96 and 48 bytes.

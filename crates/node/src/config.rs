@@ -100,6 +100,9 @@ pub struct Config {
     pub keys: Option<PathBuf>,
     /// Threads that prove and seal, at nice 10. Each holds a core while a proof is made.
     pub compute_threads: usize,
+    /// Bytes of memory that one proof with its keys may take; what needs more is refused. Either circuit of `main`
+    /// fits the default.
+    pub proving_memory: u64,
     /// What a pledge asks, nano per GiB per 720 windows held.
     pub ask_nano: u64,
     /// Where this node mounts `/ipfs` at start, if anywhere.
@@ -132,6 +135,7 @@ impl Default for Config {
             send_bytes_max: None,
             keys: None,
             compute_threads: 1,
+            proving_memory: hpips_prover::MEMORY_BYTES,
             ask_nano: 50_000_000,
             mount: None,
         }

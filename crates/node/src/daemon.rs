@@ -30,6 +30,8 @@ use crate::verifier::LateVerifier;
 
 /// Folder of the block store in a repo.
 pub const BLOCKS: &str = "blocks";
+/// Folder of the proving keys under the user's cache.
+pub const KEYS: &str = "keys";
 /// File of a repo that says where the gateway listens, while it does.
 const GATEWAY_FILE: &str = "gateway";
 /// How long an orderly end may take before the process ends anyway. Everything acknowledged is on disk
@@ -318,12 +320,7 @@ fn join(
     tasks.push(task);
     let wallet = Wallet::new(chain.clone(), SecretKey::from_seed(seed));
 
-    let threads = NonZeroUsize::new(config.compute_threads).unwrap_or(NonZeroUsize::MIN);
-    let keys = match &config.keys {
-        Some(keys) => keys.clone(),
-        None => default_keys(repo),
-    };
-    let prover = hpips_prover::Config { cache_dir: keys, threads, nice: 10 };
+    let prover = prover_config(repo, config);
     let (started, provider) = watch::channel(None);
     let parts = (net.clone(), chain.clone(), wallet.clone(), store.clone());
     let provider_config = hpips_provider::Config {
@@ -371,9 +368,17 @@ pub(crate) fn decode_genesis(bytes: &[u8]) -> Result<Genesis, cbor::CborError> {
     cbor::decode(bytes, GENESIS_BYTES_MAX)
 }
 
-/// The keys' folder when the configuration names none: the user's cache, shared by all nodes of the user.
-fn default_keys(repo: &Repo) -> std::path::PathBuf {
-    crate::repo::cache_dir().unwrap_or_else(|| repo.path().to_owned()).join("keys")
+/// What a node on this repo proves with: where its keys lie, and how much of the machine it takes.
+pub fn prover_config(repo: &Repo, config: &Config) -> hpips_prover::Config {
+    let keys = config.keys.clone().unwrap_or_else(|| {
+        // One folder for all repos of a user: keys are large, and the same for all.
+        crate::repo::cache_dir().unwrap_or_else(|| repo.path().to_owned()).join(KEYS)
+    });
+    let threads = NonZeroUsize::new(config.compute_threads).unwrap_or(NonZeroUsize::MIN);
+    hpips_prover::Config {
+        memory_bytes: config.proving_memory,
+        ..hpips_prover::Config::new(keys).threads(threads)
+    }
 }
 
 /// 32 random bytes, hexadecimal.

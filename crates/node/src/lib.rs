@@ -23,7 +23,7 @@ use hpips_ledger::Genesis;
 use hpips_types::AccountId;
 
 pub use config::{Config, ConfigError};
-pub use daemon::{BLOCKS, RunError, run};
+pub use daemon::{BLOCKS, KEYS, RunError, prover_config, run};
 pub use offline::{migrate, offline, open_store};
 pub use repo::{Repo, RepoError, Start, cache_dir};
 

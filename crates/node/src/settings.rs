@@ -99,6 +99,7 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
             "ComputeThreads": config.compute_threads,
             "Keys": config.keys,
             "Mount": config.mount,
+            "ProvingMemory": config.proving_memory,
         },
     })
 }
@@ -213,6 +214,9 @@ fn from_value(all: &Value) -> Result<Config, String> {
     }
     if let Some(value) = part("/Hpips/Mount") {
         config.mount = parse("Hpips.Mount", value)?;
+    }
+    if let Some(value) = part("/Hpips/ProvingMemory") {
+        config.proving_memory = parse("Hpips.ProvingMemory", value)?;
     }
     config.check().map_err(|error| error.to_string())?;
     Ok(config)
@@ -408,6 +412,7 @@ mod tests {
             mdns: false,
             keys: Some("/k".into()),
             compute_threads: 3,
+            proving_memory: 5,
             ask_nano: 7,
             mount: Some("/m".into()),
             storage_max: Some(10_000_000_000),

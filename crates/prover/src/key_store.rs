@@ -187,8 +187,7 @@ impl KeyStore {
     }
 
     fn path(&self, kind: CircuitKind, extension: &str) -> PathBuf {
-        let id = circuit::id(kind, &self.shape).to_string();
-        self.dir.join(format!("{}-{}.{extension}", circuit::name(kind), &id[..16]))
+        self.dir.join(file_name(kind, &self.shape, extension))
     }
 
     fn lock(&self, kind: CircuitKind) -> Result<File, KeyStoreError> {
@@ -226,7 +225,13 @@ impl KeyStore {
     }
 }
 
-fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeyStoreError {
+/// What a circuit's file is called.
+pub(crate) fn file_name(kind: CircuitKind, shape: &Shape, extension: &str) -> String {
+    let id = circuit::id(kind, shape).to_string();
+    format!("{}-{}.{extension}", circuit::name(kind), &id[..16])
+}
+
+pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeyStoreError {
     KeyStoreError::Io { action, path: path.to_owned(), source }
 }
 

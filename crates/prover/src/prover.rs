@@ -1,22 +1,26 @@
-//! The queue, the keys in memory and one proof at a time.
+//! The handle, and the thread that makes one proof after the other.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Instant;
 
-use hpips_circuits::prove::{Blinding, CreateError, create};
+use hpips_circuits::prove::{Blinding, CreateError};
 use hpips_circuits::verifier::WrongKey;
-use hpips_circuits::{AssignError, Matrices, ProvingKey, Verifier, VerifyError, Witness, assign, circuit};
-use hpips_crypto::Fr;
+use hpips_circuits::{AssignError, Verifier, VerifyError, Witness, assign, circuit};
 use hpips_proofs::shape::ShapeError;
 use hpips_proofs::{CircuitKind, ProofBytes, ProofVerifier, Shape, Statement};
-use hpips_types::NetworkParams;
+use hpips_types::{ByteCount, NetworkParams};
 use rayon::ThreadPool;
 use tracing::{debug, warn};
 
+use crate::backend::{Backend, Cpu, Task as Computation};
 use crate::config::Config;
+use crate::cost;
+use crate::job::{Desk, Job, Progress, Task, Work};
 use crate::key_store::{KeyStore, KeyStoreError};
 use crate::pool::{self, PoolError};
+use crate::queue::Order;
 
 /// Why there is no prover or verifier.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +31,9 @@ pub enum OpenError {
     /// No threads.
     #[error(transparent)]
     Pool(#[from] PoolError),
+    /// No thread for the queue.
+    #[error("the thread of the proving queue could not be started")]
+    Thread(#[source] std::io::Error),
     /// No keys.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
@@ -44,6 +51,37 @@ pub enum ProveError {
     /// The witness does not show the statement.
     #[error("nothing was proven")]
     Witness(#[from] AssignError),
+    /// It would take more memory than the prover may use.
+    #[error(
+        "a proof of the {circuit} circuit needs {} of memory and {} are allowed: allow more, or leave proving to another machine",
+        ByteCount::new(*needed).to_short(), ByteCount::new(*allowed).to_short()
+    )]
+    Memory {
+        /// The circuit's name.
+        circuit: &'static str,
+        /// Bytes that it takes.
+        needed: u64,
+        /// Bytes that the configuration allows.
+        allowed: u64,
+    },
+    /// The queue is full.
+    #[error("{jobs_max} proofs wait already, as many as may: ask again when one is done")]
+    Full {
+        /// Jobs that may wait.
+        jobs_max: usize,
+    },
+    /// Its deadline passed before its turn came.
+    #[error("its deadline passed before the proof could be started")]
+    Late,
+    /// Nobody wants it any more.
+    #[error("the proof was given up")]
+    Cancelled,
+    /// The prover stops.
+    #[error("the prover stops")]
+    Stopped,
+    /// A defect of this program. The prover goes on with the next job.
+    #[error("making the proof failed by a defect of this program, which the log shows")]
+    Panicked,
     /// The proving key is not to be had.
     #[error(transparent)]
     Keys(#[from] KeyStoreError),
@@ -56,28 +94,24 @@ pub enum ProveError {
     /// The finished proof does not verify: broken memory, device or key. It was thrown away.
     #[error("the proof that was made does not verify; it was thrown away")]
     SelfCheck(#[source] VerifyError),
+    /// A backend did not answer with one proof for each task.
+    #[error("{got} proofs came back for one task")]
+    Count {
+        /// How many did.
+        got: usize,
+    },
 }
 
-/// The keys of one circuit in memory: about 600 bytes a constraint and 40 a factor of its matrices.
-#[derive(Debug)]
-struct Loaded {
-    kind: CircuitKind,
-    matrices: Matrices,
-    key: ProvingKey,
-}
-
-/// Makes the proofs of one network on this machine.
+/// Makes the proofs of one network on this machine, one at a time; the others wait in order of priority and deadline.
 ///
-/// One proof at a time: a second call waits for the first. The keys of the circuit proven last stay in
-/// memory, at most 40 MB at `dev` parameters; a proof of the other circuit replaces them.
+/// The keys of the circuit proven last stay in memory, at most 40 MB at `dev` parameters; a proof of the other
+/// circuit replaces them. Dropping the prover stops it.
 #[derive(Debug)]
 pub struct Prover {
     shape: Shape,
-    store: KeyStore,
-    pool: ThreadPool,
+    memory_bytes: u64,
     verifier: Arc<Verifier>,
-    /// The queue, too: whoever holds it proves.
-    loaded: Mutex<Option<Loaded>>,
+    desk: Arc<Desk>,
 }
 
 impl Prover {
@@ -87,49 +121,64 @@ impl Prover {
     /// # Errors
     /// [`OpenError`] by variant.
     pub fn open(config: Config, params: &NetworkParams) -> Result<Self, OpenError> {
-        let Opened { shape, store, pool, verifier } = Opened::open(&config, params)?;
-        Ok(Self { shape, store, pool, verifier: Arc::new(verifier), loaded: Mutex::new(None) })
+        let opened = Opened::open(&config, params)?;
+        let verifier = Arc::new(opened.verifier);
+        let pool = Arc::new(opened.pool);
+        let cpu = Cpu::new(opened.shape, opened.store, Arc::clone(&pool));
+        let maker = Maker { pool, verifier: Arc::clone(&verifier), backends: vec![Box::new(cpu)] };
+        Self::start(&config, opened.shape, verifier, maker)
     }
 
-    /// Proves a statement. Blocks for seconds: call it from a thread that may, never from a rayon pool, whose
-    /// thread could take up a second call while it waits inside the first.
+    fn start(
+        config: &Config,
+        shape: Shape,
+        verifier: Arc<Verifier>,
+        maker: Maker,
+    ) -> Result<Self, OpenError> {
+        let desk = Arc::new(Desk::new(config.jobs_max));
+        let taken = Arc::clone(&desk);
+        // Whoever stops the prover does not wait for the thread: a proof under way cannot be interrupted, and what
+        // it makes is thrown away.
+        std::thread::Builder::new()
+            .name("prove-queue".into())
+            .spawn(move || maker.run(&taken))
+            .map_err(OpenError::Thread)?;
+        Ok(Self { shape, memory_bytes: config.memory_bytes, verifier, desk })
+    }
+
+    /// Queues a statement to be proven.
     ///
-    /// A witness that does not show the statement is refused within milliseconds, before it queues. What is
-    /// returned was verified.
+    /// What can be refused is refused at once: a witness that does not show the statement within milliseconds. The
+    /// proof that the job gives was verified.
     ///
     /// # Errors
-    /// [`ProveError`] by variant.
-    pub fn prove(&self, statement: &Statement, witness: &Witness) -> Result<ProofBytes, ProveError> {
+    /// [`ProveError::Shape`], [`ProveError::Memory`], [`ProveError::Witness`], [`ProveError::Full`],
+    /// [`ProveError::Late`] or [`ProveError::Stopped`].
+    pub fn submit(&self, statement: Statement, witness: Witness, order: Order) -> Result<Job, ProveError> {
         if *statement.shape() != self.shape {
             return Err(ProveError::Shape);
         }
-        let values = assign(statement, witness)?;
-        let mut random = [0; 128];
-        getrandom::fill(&mut random).map_err(ProveError::Randomness)?;
-        let mut guard = self.queue();
-        let loaded = &mut *guard;
-        self.pool.install(|| self.prove_values(loaded, statement, &values, &Blinding::from_random(&random)))
+        let needed = cost::proving_bytes(statement.kind(), &self.shape);
+        if needed > self.memory_bytes {
+            let circuit = circuit::name(statement.kind());
+            return Err(ProveError::Memory { circuit, needed, allowed: self.memory_bytes });
+        }
+        assign(&statement, &witness)?;
+        self.desk.submit(order, statement, witness)
     }
 
-    fn prove_values(
+    /// Queues a statement and blocks until it is proven, for seconds or as long as more urgent proofs take: call it
+    /// from a thread that may.
+    ///
+    /// # Errors
+    /// [`ProveError`] by variant.
+    pub fn prove(
         &self,
-        loaded: &mut Option<Loaded>,
-        statement: &Statement,
-        values: &[Fr],
-        blinding: &Blinding,
+        statement: Statement,
+        witness: Witness,
+        order: Order,
     ) -> Result<ProofBytes, ProveError> {
-        let circuit = circuit::name(statement.kind());
-        let started = Instant::now();
-        let Loaded { key, matrices, .. } = self.keys(loaded, statement.kind())?;
-        let proof = create(key, matrices, values, blinding)?;
-        if let Err(error) = self.verifier.check(statement, &proof) {
-            // Whatever is in memory made a false proof: the next call starts from the files.
-            warn!(circuit, "a proof made here does not verify");
-            *loaded = None;
-            return Err(ProveError::SelfCheck(error));
-        }
-        debug!(circuit, elapsed_ms = started.elapsed().as_millis(), "proof made");
-        Ok(proof)
+        self.submit(statement, witness, order)?.wait()
     }
 
     /// What checks the proofs of this network; it outlives the prover and holds no proving key.
@@ -142,36 +191,101 @@ impl Prover {
         &self.verifier
     }
 
-    /// Frees the memory of the proving key; the next proof loads it again. Waits for a proof in the making.
+    /// Frees the memory of the proving key after the proof under way, if there is one; the next proof loads it again.
     pub fn unload(&self) {
-        *self.queue() = None;
+        self.desk.unload();
     }
 
-    fn queue(&self) -> MutexGuard<'_, Option<Loaded>> {
-        // A panic while proving may have left anything: what is loaded is dropped, the queue goes on.
-        self.loaded.lock().unwrap_or_else(|poisoned: PoisonError<_>| {
-            self.loaded.clear_poison();
-            let mut guard = poisoned.into_inner();
-            *guard = None;
-            guard
-        })
+    /// Takes nothing in any more. Whoever waits for a proof is told so at once; what is being computed is thrown away.
+    pub fn stop(&self) {
+        self.desk.close();
+    }
+}
+
+impl Drop for Prover {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Who computes and checks.
+struct Maker {
+    pool: Arc<ThreadPool>,
+    verifier: Arc<Verifier>,
+    /// In the order they are asked; the processor is the last.
+    backends: Vec<Box<dyn Backend>>,
+}
+
+impl Maker {
+    /// Works until the desk is closed.
+    fn run(mut self, desk: &Desk) {
+        /// Whatever ends the thread: nobody waits for it in vain.
+        struct Closing<'a>(&'a Desk);
+        impl Drop for Closing<'_> {
+            fn drop(&mut self) {
+                self.0.close();
+            }
+        }
+        let _closing = Closing(desk);
+        while let Some(task) = desk.next() {
+            match task {
+                Task::Prove(work) => desk.finish(self.make(desk, &work)),
+                Task::Unload => self.backends.iter_mut().for_each(|backend| backend.unload()),
+            }
+        }
     }
 
-    fn keys<'a>(
-        &self,
-        loaded: &'a mut Option<Loaded>,
-        kind: CircuitKind,
-    ) -> Result<&'a Loaded, KeyStoreError> {
-        if loaded.as_ref().is_some_and(|loaded| loaded.kind != kind) {
-            *loaded = None;
+    /// Asks one backend after the other until a proof verifies.
+    fn make(&mut self, desk: &Desk, work: &Work) -> Result<ProofBytes, ProveError> {
+        let Self { pool, verifier, backends } = self;
+        let circuit = circuit::name(work.statement.kind());
+        let mut backends = backends.iter_mut().peekable();
+        loop {
+            let backend = backends.next().expect("there is always the processor");
+            let started = Instant::now();
+            let attempt = || pool.install(|| attempt(backend.as_mut(), verifier, desk, work));
+            // Whatever a panic leaves half done is freed below.
+            let made = catch_unwind(AssertUnwindSafe(attempt)).unwrap_or(Err(ProveError::Panicked));
+            let elapsed_ms = started.elapsed().as_millis();
+            match made {
+                Ok(proof) => {
+                    debug!(circuit, backend = backend.name(), elapsed_ms, "proof made");
+                    return Ok(proof);
+                }
+                Err(ProveError::Cancelled) => return Err(ProveError::Cancelled),
+                Err(error) => {
+                    // Whatever is in its memory may be what is wrong: the next proof starts from the files.
+                    backend.unload();
+                    if backends.peek().is_none() {
+                        return Err(error);
+                    }
+                    warn!(circuit, backend = backend.name(), %error, "no proof; the next backend is asked");
+                }
+            }
         }
-        if loaded.is_none() {
-            let matrices = circuit::matrices(kind, &self.shape);
-            let key = self.store.proving_key(kind, &matrices, &self.pool)?;
-            *loaded = Some(Loaded { kind, matrices, key });
-        }
-        Ok(loaded.as_ref().expect("just loaded"))
     }
+}
+
+/// One proof by one backend, verified. Runs on the pool.
+fn attempt(
+    backend: &mut dyn Backend,
+    verifier: &Verifier,
+    desk: &Desk,
+    work: &Work,
+) -> Result<ProofBytes, ProveError> {
+    let kind = work.statement.kind();
+    desk.enter(Progress::LoadingKeys)?;
+    backend.load(kind)?;
+    desk.enter(Progress::Proving)?;
+    let values = assign(&work.statement, &work.witness)?;
+    let mut random = [0; 128];
+    getrandom::fill(&mut random).map_err(ProveError::Randomness)?;
+    let blinding = Blinding::from_random(&random);
+    let proofs = backend.prove(kind, &[Computation { values: &values, blinding: &blinding }])?;
+    let [proof] = proofs[..] else { return Err(ProveError::Count { got: proofs.len() }) };
+    desk.enter(Progress::Checking)?;
+    verifier.check(&work.statement, &proof).map_err(ProveError::SelfCheck)?;
+    Ok(proof)
 }
 
 /// The verifier of a network for a node that proves nothing. Reads two small files; where a test network has

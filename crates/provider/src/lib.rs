@@ -19,6 +19,7 @@ mod config;
 mod keep;
 mod pieces;
 mod pledge;
+mod posted;
 mod provider;
 mod repair;
 mod sealing;
@@ -28,6 +29,7 @@ mod window;
 
 pub use config::{Config, SEALING_MEMORY_BYTES, Target};
 pub use pieces::{PieceError, Pieces};
+pub use posted::PostedProof;
 pub use provider::{Parts, Provider, StartError, Status};
 pub use sealing::SealingError;
 pub use sectors::{SectorError, Sectors};

@@ -6,6 +6,7 @@ use hpips_circuits::Witness;
 use hpips_ledger::{Operation, Pledge, PreCommit, Sector as Announced, query};
 use hpips_proofs::vanilla::activation;
 use hpips_proofs::{Record, SealedSector, SectorId, Statement, seal};
+use hpips_prover::{Order, Priority};
 use hpips_types::{Height, SetId};
 use tokio::sync::watch;
 use tracing::info;
@@ -214,11 +215,12 @@ fn prove_batch(
         sectors.push(sector.meta.sector);
         labels.push(sector.labels()?);
     }
+    let order = Order::before(Priority::Activation, shared.moment(row.deadline));
     let mut proofs = Vec::new();
     for statement in statements {
         let witness = activation::prove(&statement, &sectors, |at| labels.get(at))?;
         let statement = Statement::Activation(statement);
-        proofs.push(shared.parts.prover.prove(&statement, &Witness::from(witness))?);
+        proofs.push(shared.parts.prover.prove(statement, Witness::from(witness), order)?);
     }
     Ok(proofs)
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use hpips_chain::{Chain, Wallet};
 use hpips_ledger::query::HeldPiece;
@@ -11,13 +12,14 @@ use hpips_proofs::Shape;
 use hpips_proofs::shape::ShapeError;
 use hpips_prover::Prover;
 use hpips_store::Store;
-use hpips_types::{AccountId, RecordIndex};
+use hpips_types::{AccountId, Height, RecordIndex, WindowIndex};
 use tokio::sync::{broadcast::error::RecvError, watch};
 use tokio::task::JoinHandle;
 use tracing::info;
 
 use crate::config::{Config, Target};
 use crate::pieces::{PieceError, PieceId, Pieces};
+use crate::posted::{Posted, PostedProof};
 use crate::sectors::{SectorError, Sectors};
 use crate::{keep, pledge, repair, serve, window};
 
@@ -100,6 +102,7 @@ pub(crate) struct Shared {
     placements: Mutex<Placements>,
     sectors: Mutex<Sectors>,
     status: Mutex<Status>,
+    posted: Mutex<Posted>,
     pub(crate) stop: watch::Sender<bool>,
 }
 
@@ -164,6 +167,11 @@ impl Shared {
         change(&mut self.status.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
+    /// The proofs that were posted.
+    pub(crate) fn posted(&self) -> MutexGuard<'_, Posted> {
+        self.posted.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps what went wrong for people, and logs it once.
     pub(crate) fn trouble(&self, doing: &'static str, error: &(dyn std::error::Error + 'static)) {
         let mut text = format!("{doing}: {error}");
@@ -174,6 +182,13 @@ impl Shared {
         }
         tracing::warn!(error = %text, "provider");
         self.report(|status| status.trouble = Some(text));
+    }
+
+    /// When a height is over if blocks keep their pace. An estimate: what is given up because blocks are late is tried
+    /// again at the next one.
+    pub(crate) fn moment(&self, height: Height) -> Instant {
+        let chain = &self.parts.chain;
+        Instant::now() + left(chain.height(), height, chain.params().block_ms)
     }
 
     /// Waits for the next block; `false` when the provider or the chain stops.
@@ -187,6 +202,12 @@ impl Shared {
             _ = stop.wait_for(|stop| *stop) => false,
         }
     }
+}
+
+/// From a height to the end of another; nothing when that is over.
+fn left(now: Height, last: Height, block_ms: u64) -> Duration {
+    let blocks = last.get().saturating_add(1).saturating_sub(now.get());
+    Duration::from_millis(blocks.saturating_mul(block_ms))
 }
 
 impl Provider {
@@ -220,6 +241,7 @@ impl Provider {
             placements: Mutex::default(),
             sectors: Mutex::new(sectors),
             status: Mutex::new(status),
+            posted: Mutex::default(),
             stop: watch::channel(false).0,
         });
         let tasks = vec![
@@ -245,13 +267,39 @@ impl Provider {
         status
     }
 
-    /// Stops taking in, waits for the tasks. What is on disk is complete at any moment.
+    /// The newest window's proof that was sent to the chain since the start, or that of a window; the last few are
+    /// remembered.
+    pub fn posted_proof(&self, window: Option<WindowIndex>) -> Option<PostedProof> {
+        self.shared.posted().find(window).cloned()
+    }
+
+    /// The windows whose proofs are remembered, oldest first.
+    pub fn posted_windows(&self) -> Vec<WindowIndex> {
+        self.shared.posted().windows()
+    }
+
+    /// Stops taking in, gives up the proofs that wait or are made, waits for the tasks. What is on disk is complete at
+    /// any moment.
     pub async fn shutdown(&self) {
         self.shared.stop.send_replace(true);
+        self.shared.parts.prover.stop();
         let tasks = std::mem::take(&mut *self.tasks.lock().unwrap_or_else(PoisonError::into_inner));
         for task in tasks {
             // A task's panic was printed by the panic hook; there is nothing to undo.
             let _ = task.await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_height_lasts_until_the_next_block() {
+        for (now, last, blocks) in [(5, 9, 5), (9, 9, 1), (10, 9, 0), (11, 9, 0)] {
+            let left = left(Height::new(now), Height::new(last), 1_000);
+            assert_eq!(left, Duration::from_secs(blocks), "{last} at {now}");
         }
     }
 }

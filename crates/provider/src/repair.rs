@@ -112,7 +112,7 @@ async fn prove_entry(shared: &Arc<Shared>, id: PieceId) -> Result<bool, RepairEr
     let made = tokio::task::spawn_blocking(move || {
         let leaf_commitment = window::commit_terms(&proving, set, task.version, &task.terms)
             .map_err(|error| RepairError::Entry(Box::new(error)))?;
-        let proof = window::prove_terms(&proving, set, task.version, task.terms, leaf_commitment)
+        let proof = window::prove_task(&proving, set, &task, leaf_commitment)
             .map_err(|error| RepairError::Entry(Box::new(error)))?;
         Ok::<_, RepairError>((leaf_commitment, proof))
     });

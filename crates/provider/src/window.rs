@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hpips_circuits::Witness;
+use hpips_circuits::json::ProofExport;
 use hpips_crypto::Fr;
 use hpips_ledger::query::WindowTask;
 use hpips_ledger::rows::Snapshot;
@@ -14,10 +15,12 @@ use hpips_proofs::{
     Bundle, BundlePiece, DataExtent, Element, Record, RecordLayout, SetTree, Statement, WindowChallenge,
     WindowTerms,
 };
+use hpips_prover::{Order, Priority};
 use hpips_types::{RecordIndex, SetId, WindowIndex};
 use tracing::{debug, info};
 
 use crate::pieces::{Piece, PieceError};
+use crate::posted::PostedProof;
 use crate::provider::Shared;
 use crate::sectors::SectorError;
 
@@ -140,9 +143,12 @@ async fn prove(shared: Arc<Shared>, set: SetId, task: WindowTask) {
     let window = task.window;
     let made = tokio::task::spawn_blocking(move || make_proof(&proving, set, &task)).await;
     match made.expect("proving does not panic") {
-        Ok(proof) => {
+        Ok((proof, posted)) => {
             match shared.parts.chain.submit_proof(proof).await {
-                Ok(()) => info!(%window, "window proven"),
+                Ok(()) => {
+                    info!(%window, "window proven");
+                    shared.posted().note(posted);
+                }
                 // The window may have closed meanwhile; the debt is answered next.
                 Err(error) => shared.trouble("sending a window's proof", &error),
             }
@@ -189,29 +195,39 @@ fn leaf_commitment(
     window::commit(&task.terms, |challenge| reader.leaf(challenge))
 }
 
-fn make_proof(shared: &Shared, set: SetId, task: &WindowTask) -> Result<WindowProof, ProofError> {
-    let leaf_commitment = leaf_commitment(shared, set, task).map_err(ProofError::Window)?;
-    let late = task.prove_by.is_none().then_some(leaf_commitment);
-    let proof = prove_terms(shared, set, task.version, task.terms.clone(), leaf_commitment)?;
-    Ok(WindowProof { set, window: task.window, late, proof })
-}
-
-/// Proves terms over a snapshot; the entry proof of a repair is made by the same function.
-pub(crate) fn prove_terms(
+fn make_proof(
     shared: &Shared,
     set: SetId,
-    version: u64,
-    terms: WindowTerms,
+    task: &WindowTask,
+) -> Result<(WindowProof, PostedProof), ProofError> {
+    let leaf_commitment = leaf_commitment(shared, set, task).map_err(ProofError::Window)?;
+    let late = task.prove_by.is_none().then_some(leaf_commitment);
+    let proof = prove_task(shared, set, task, leaf_commitment)?;
+    let statement = Statement::Window(task.terms.clone().commit(leaf_commitment));
+    let export = ProofExport::new(shared.parts.prover.verifying_keys(), &statement, &proof)
+        .expect("the prover gives what holds");
+    let posted = PostedProof { set: set.number, window: task.window, export };
+    Ok((WindowProof { set, window: task.window, late, proof }, posted))
+}
+
+/// Proves a task over its snapshot; the entry proof of a repair is made by the same function.
+pub(crate) fn prove_task(
+    shared: &Shared,
+    set: SetId,
+    task: &WindowTask,
     leaf_commitment: Element,
 ) -> Result<hpips_proofs::ProofBytes, ProofError> {
     let started = Instant::now();
-    let snapshot = query::snapshot(&shared.parts.chain.state(), set, version).ok_or(ProofError::Snapshot)?;
+    let state = shared.parts.chain.state();
+    let snapshot = query::snapshot(&state, set, task.version).ok_or(ProofError::Snapshot)?;
     let tree = SetTree::from_records(&shared.shape, &snapshot.records).map_err(ProofError::Set)?;
-    let statement = terms.commit(leaf_commitment);
+    let statement = task.terms.clone().commit(leaf_commitment);
     let reader = Reader { shared, snapshot: Some(&snapshot) };
     let witness = window::prove(&statement, &snapshot.records, &tree, |challenge| reader.open(challenge))
         .map_err(ProofError::Window)?;
-    let proof = shared.parts.prover.prove(&Statement::Window(statement), &Witness::from(witness))?;
+    // A debt has no deadline, and goes after every window that is still open.
+    let order = Order { priority: Priority::Window, deadline: task.prove_by.map(|by| shared.moment(by)) };
+    let proof = shared.parts.prover.prove(Statement::Window(statement), Witness::from(witness), order)?;
     let elapsed = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     shared.report(|status| {
         status.proofs += 1;

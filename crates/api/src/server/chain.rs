@@ -8,8 +8,8 @@ use axum::{Extension, Json};
 use hpips_chain::WalletError;
 use hpips_ledger::rows::SlotState;
 use hpips_ledger::{Operation, StateView, query};
-use hpips_provider::Target;
-use hpips_types::{AccountId, DealId, Height, TokenAmount};
+use hpips_provider::{PostedProof, Target};
+use hpips_types::{AccountId, DealId, Height, TokenAmount, WindowIndex};
 use serde::Deserialize;
 
 use super::once::Once;
@@ -124,6 +124,31 @@ pub(super) fn pledge_info(network: &Network, id: &AccountId) -> Option<PledgeInf
         windows_due: days().map(|day| day.due).sum(),
         missed_in_row: sets.iter().map(|set| set.missed_in_row).max().unwrap_or(0),
         work: if *id == network.wallet.account() { work(network) } else { None },
+    })
+}
+
+#[derive(Deserialize)]
+pub(super) struct WhichWindow {
+    window: Option<u64>,
+}
+
+pub(super) async fn proof(
+    State(parts): State<Parts>,
+    Query(which): Query<WhichWindow>,
+) -> Result<Json<PostedProof>, ApiError> {
+    let provider = parts.network()?.provider().await?;
+    let window = which.window.map(WindowIndex::new);
+    provider.posted_proof(window).map(Json).ok_or_else(|| {
+        let windows = provider.posted_windows();
+        let text = match (windows.first(), windows.last()) {
+            (Some(first), Some(last)) => format!(
+                "no proof of that window is remembered: this node has the last it posted, of windows {first} to {last}"
+            ),
+            _ => "this node has posted no window's proof since it started. It does once space is pledged and sealed: \
+                  hpips pledge status"
+                .to_owned(),
+        };
+        ApiError::new(ErrorCode::NotFound, text)
     })
 }
 

@@ -131,6 +131,7 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/totals", get(chain::totals))
         .route("/hpips/v0/account", get(chain::account))
         .route("/hpips/v0/pledge", get(chain::pledge_of).post(chain::pledge))
+        .route("/hpips/v0/proof", get(chain::proof))
         .route("/hpips/v0/transfer", post(chain::transfer))
         .route("/hpips/v0/deals", get(chain::deals))
         .route(metrics::PATH, get(metrics::page))

@@ -23,6 +23,7 @@ mod name;
 mod network;
 mod node;
 mod pin;
+mod prover;
 mod refs;
 mod repo;
 mod resolve;
@@ -97,6 +98,9 @@ pub(crate) enum Command {
     Status(node::StatusCommand),
     /// Offer space and be paid for it.
     Pledge(network::Pledge),
+    /// Measure proving, look after its keys, export proofs.
+    #[command(subcommand)]
+    Prover(prover::Prover),
     /// Show deals.
     Deals(network::Deals),
     /// Coins of this node's account.
@@ -162,6 +166,7 @@ impl Command {
             Self::Shutdown(command) => command.run(context),
             Self::Status(command) => command.run(context),
             Self::Pledge(command) => command.run(context),
+            Self::Prover(command) => command.run(context),
             Self::Deals(command) => command.run(context),
             Self::Wallet(command) => command.run(context),
             Self::Mount(command) => command.run(context),
