@@ -14,6 +14,7 @@
 //! - [`window`], [`activation`], [`mod@assign`]: the circuits, and values for a statement and its witness;
 //! - [`circuit`]: what names a circuit of one shape;
 //! - [`keys`], [`setup`]: key files, and the insecure setup of test networks;
+//! - [`ceremony`]: contributions to a key by many parties, and the check of all of them;
 //! - [`prove`], [`verify`], [`verifier`]: one proof; many checked at once; the trait the ledger knows.
 //!
 //! ```no_run
@@ -35,6 +36,7 @@
 pub mod activation;
 pub mod assign;
 pub mod builder;
+pub mod ceremony;
 pub mod circuit;
 pub mod gadget;
 pub mod keys;
