@@ -158,6 +158,11 @@ impl ProvingKey {
         VerifyingKey::new(self.of, &self.inner.vk)
     }
 
+    /// BLAKE3 of the file's bytes: names the key in the transcript of a ceremony.
+    pub fn hash(&self) -> Blake3Hash {
+        Blake3Hash::new(*hash(&self.to_bytes()).as_bytes())
+    }
+
     /// The key as a file.
     ///
     /// # Panics
