@@ -8,9 +8,9 @@ use super::verify::{CeremonyError as Error, KeyPart};
 use super::*;
 use crate::builder::{Builder, Recorder};
 use crate::prove::{Blinding, create};
-use crate::testing::{dev, number};
+use crate::testing::{dev, key_file, number};
 use crate::verify::{Claim, WellFormed};
-use crate::{Matrices, circuit, insecure_key};
+use crate::{Matrices, StoredKey, circuit};
 
 /// `x^3 = y`: two constraints, so that `l` has two points.
 fn tiny() -> Matrices {
@@ -23,7 +23,8 @@ fn tiny() -> Matrices {
 }
 
 fn first_key() -> ProvingKey {
-    insecure_key(circuit::id(CircuitKind::Window, &dev()), &tiny(), &NetworkParams::dev()).unwrap()
+    let id = circuit::id(CircuitKind::Window, &dev());
+    ProvingKey::from_bytes(&key_file(id, &tiny()), id, &NetworkParams::dev()).unwrap()
 }
 
 /// A ceremony under way.
@@ -78,7 +79,8 @@ fn factor() -> Fr {
 fn proof_holds(key: &ProvingKey, under: &ProvingKey) -> bool {
     let x = Fr::from(3u64);
     let values = [Fr::ONE, x * x * x, x, x * x];
-    let proof = create(key, &tiny(), &values, &Blinding::from_random(&[5; 128])).unwrap();
+    let key = StoredKey::open(key.to_bytes(), key.of().circuit, &NetworkParams::dev()).unwrap();
+    let proof = create(&key, &tiny(), &values, &Blinding::from_random(&[5; 128])).unwrap();
     let claim = Claim { inputs: vec![values[1]], proof: WellFormed::parse(&proof).unwrap() };
     under.verifying_key().verify(&claim).is_ok()
 }
@@ -97,17 +99,13 @@ fn three_contributions_hold_and_their_key_proves() {
 
 #[test]
 fn our_circuits_hold_too() {
-    let ready = crate::testing::ready(CircuitKind::Window);
-    let mut key = ready.key.clone();
+    let first = crate::testing::ready(CircuitKind::Window).whole();
+    let mut key = first.clone();
     let mut transcript = Transcript::new(&key);
     contribute(&mut key, &mut transcript, &[1; 64]).unwrap();
-    assert_eq!(verify_transcript(&ready.key, &transcript, &key), Ok(()));
+    assert_eq!(verify_transcript(&first, &transcript, &key), Ok(()));
     // One point in the middle of a long list.
-    let mut cheat = Ceremony {
-        first: ready.key.clone(),
-        key: ready.key.clone(),
-        transcript: Transcript::new(&ready.key),
-    };
+    let mut cheat = Ceremony { transcript: Transcript::new(&first), key: first.clone(), first };
     cheat.cheat(factor(), |key| {
         let middle = key.inner.h_query.len() / 2;
         key.inner.h_query[middle] = key.inner.h_query[middle + 1];

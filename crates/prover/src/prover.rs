@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use hpips_circuits::prove::{Blinding, CreateError, create};
 use hpips_circuits::verifier::WrongKey;
-use hpips_circuits::{AssignError, Matrices, ProvingKey, Verifier, VerifyError, Witness, assign, circuit};
+use hpips_circuits::{AssignError, Matrices, StoredKey, Verifier, VerifyError, Witness, assign, circuit};
 use hpips_crypto::Fr;
 use hpips_proofs::shape::ShapeError;
 use hpips_proofs::{CircuitKind, ProofBytes, ProofVerifier, Shape, Statement};
@@ -15,7 +15,7 @@ use rayon::ThreadPool;
 use tracing::{debug, warn};
 
 use crate::config::Config;
-use crate::key_store::{KeyStore, KeyStoreError};
+use crate::key_store::{KeyFile, KeyStore, KeyStoreError};
 use crate::pool::{self, PoolError};
 
 /// Why there is no prover or verifier.
@@ -58,18 +58,18 @@ pub enum ProveError {
     SelfCheck(#[source] VerifyError),
 }
 
-/// The keys of one circuit in memory: about 600 bytes a constraint and 40 a factor of its matrices.
+/// A circuit ready to prove: about 90 bytes of memory a constraint for its matrices, and its key's open file.
 #[derive(Debug)]
 struct Loaded {
     kind: CircuitKind,
     matrices: Matrices,
-    key: ProvingKey,
+    key: StoredKey<KeyFile>,
 }
 
 /// Makes the proofs of one network on this machine.
 ///
-/// One proof at a time: a second call waits for the first. The keys of the circuit proven last stay in
-/// memory, at most 40 MB at `dev` parameters; a proof of the other circuit replaces them.
+/// One proof at a time: a second call waits for the first. The matrices of the circuit proven last stay in
+/// memory, at most 3 MB at `dev` parameters; a proof of the other circuit replaces them.
 #[derive(Debug)]
 pub struct Prover {
     shape: Shape,
@@ -142,7 +142,7 @@ impl Prover {
         &self.verifier
     }
 
-    /// Frees the memory of the proving key; the next proof loads it again. Waits for a proof in the making.
+    /// Frees the memory of the matrices and closes the proving key; the next proof loads them again. Waits for a proof in the making.
     pub fn unload(&self) {
         *self.queue() = None;
     }
