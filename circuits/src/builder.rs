@@ -12,7 +12,7 @@ use hpips_crypto::Fr;
 
 use ark_ff::{AdditiveGroup, Field};
 
-use crate::matrices::Matrices;
+use crate::matrices::{Matrices, Rows};
 
 /// What a circuit is written against.
 ///
@@ -127,10 +127,6 @@ impl Linear {
             }
         }
     }
-
-    fn row(&self) -> Vec<(Fr, usize)> {
-        self.0.iter().map(|&(index, factor)| (factor, index)).collect()
-    }
 }
 
 /// Records constraints; ignores values.
@@ -138,13 +134,13 @@ impl Linear {
 pub struct Recorder {
     inputs: usize,
     witnesses: usize,
-    rows: [Vec<Vec<(Fr, usize)>>; 3],
+    rows: Rows,
 }
 
 impl Recorder {
     /// The matrices of everything enforced so far.
     pub fn finish(self) -> Matrices {
-        Matrices::new(self.rows, self.inputs, self.witnesses)
+        self.rows.finish(self.inputs, self.witnesses)
     }
 }
 
@@ -183,9 +179,7 @@ impl Builder for Recorder {
     }
 
     fn enforce(&mut self, _rule: &'static str, a: &Linear, b: &Linear, c: &Linear) {
-        for (matrix, side) in self.rows.iter_mut().zip([a, b, c]) {
-            matrix.push(side.row());
-        }
+        self.rows.push([a, b, c].map(|side| &side.0[..]));
     }
 }
 

@@ -61,8 +61,8 @@ pub fn id(kind: CircuitKind, shape: &Shape) -> CircuitId {
     CircuitId(*hasher.finalize().as_bytes())
 }
 
-/// The constraints of a circuit at a shape. Milliseconds at `dev` parameters; seconds and gigabytes at those
-/// of `main`.
+/// The constraints of a circuit at a shape. Milliseconds at `dev` parameters; seconds at those of `main`,
+/// and [`Matrices::bytes`] of memory.
 pub fn matrices(kind: CircuitKind, shape: &Shape) -> Matrices {
     let mut recorder = Recorder::default();
     match kind {

@@ -17,27 +17,25 @@
 //! 32     BLAKE3 of all bytes before
 //! ```
 //!
-//! Points of a proving key are not checked to lie on the curve when it is loaded: that costs more than a
+//! Points of a proving key are not checked to lie on the curve when it is read: that costs more than a
 //! proof. The hash protects against damage, and every proof is verified before it is used.
+//!
+//! In reading order: the keys; `format`, their files taken apart and put together; `stored`, the proving key
+//! that stays in its file.
 
-use ark_bls12_381::{Bls12_381, G1Affine, G2Affine};
+mod format;
+mod stored;
+
+use ark_bls12_381::Bls12_381;
 use ark_groth16::PreparedVerifyingKey;
-use ark_serialize::{CanonicalDeserialize, CanonicalSerialize};
 use hpips_types::{Blake3Hash, NetworkParams};
 
 use crate::circuit::CircuitId;
-
-/// File version.
-const VERSION: u32 = 1;
-const MAGIC_BYTES: usize = 24;
-/// Bytes of a file that say what it is: magic, version, circuit and constraints.
-pub const HEAD_BYTES: usize = MAGIC_BYTES + 4 + 32 + 32;
-/// Bytes of the hash that a file ends with.
-pub const HASH_BYTES: usize = 32;
-const G1_BYTES: usize = 96;
-const G2_BYTES: usize = 192;
-/// More public inputs than any circuit here has.
-const INPUTS_MAX: usize = 16;
+use format::{Part, ProvingHeader, Reader};
+pub use format::{HASH_BYTES, HEAD_BYTES};
+pub(crate) use format::{Point, Writer};
+pub use stored::{KeySource, StoredKey};
+pub(crate) use stored::{List, PIECE};
 
 /// Where a key comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,16 +82,22 @@ pub enum KeyError {
     #[error("key file has {got} bytes where its header promises {expected}")]
     Length {
         /// Bytes given.
-        got: usize,
+        got: u64,
         /// Bytes that belong there.
-        expected: usize,
+        expected: u64,
     },
+    /// More public inputs than any circuit has.
+    #[error("key file claims {0} public inputs")]
+    Inputs(u32),
     /// Damaged.
     #[error("key file is damaged: its hash differs")]
     Hash,
     /// A point that does not decode.
     #[error("malformed curve point in key file")]
     Point,
+    /// The bytes are not to be had: the disk fails, or the file shrank under its reader.
+    #[error("key file cannot be read: {0}")]
+    Read(std::io::ErrorKind),
 }
 
 /// What verifies the proofs of one circuit.
@@ -103,7 +107,8 @@ pub struct VerifyingKey {
     pub(crate) prepared: PreparedVerifyingKey<Bls12_381>,
 }
 
-/// What makes the proofs of one circuit; about 600 bytes of memory a constraint.
+/// A proving key in memory, whole: about 600 bytes a constraint. Ceremonies change such keys; proofs are made
+/// with a [`StoredKey`].
 #[derive(Clone, Debug)]
 pub struct ProvingKey {
     pub(crate) of: KeyOf,
@@ -132,9 +137,7 @@ impl VerifyingKey {
 
     /// The key as a file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut bytes = header(&self.of, Part::Verifying, &self.prepared.vk);
-        seal(&mut bytes);
-        bytes
+        in_memory(|writer| writer.header(&self.of, Part::Verifying, &self.prepared.vk))
     }
 
     /// Reads what a file begins with, [`HEAD_BYTES`] are enough: what it says it is, not whether it is whole.
@@ -169,15 +172,22 @@ impl ProvingKey {
         VerifyingKey::new(self.of, &self.inner.vk)
     }
 
+    /// BLAKE3 of the file's bytes: names the key in the transcript of a ceremony.
+    pub fn hash(&self) -> Blake3Hash {
+        Blake3Hash::new(*format::hash(&self.to_bytes()).as_bytes())
+    }
+
+    /// The key as `ark-groth16` has it.
+    pub fn points(&self) -> &ark_groth16::ProvingKey<Bls12_381> {
+        &self.inner
+    }
+
     /// The key as a file.
     ///
     /// # Panics
     /// Never for a key that this program made or read.
     pub fn to_bytes(&self) -> Vec<u8> {
         let key = &self.inner;
-        let mut bytes = header(&self.of, Part::Proving, &key.vk);
-        put(&mut bytes, &key.beta_g1);
-        put(&mut bytes, &key.delta_g1);
         let counts = [
             key.a_query.len(),
             key.b_g1_query.len(),
@@ -185,20 +195,14 @@ impl ProvingKey {
             key.h_query.len(),
             key.l_query.len(),
         ];
-        for count in counts {
-            bytes.extend((count as u64).to_le_bytes());
-        }
-        for point in key.a_query.iter().chain(&key.b_g1_query) {
-            put(&mut bytes, point);
-        }
-        for point in &key.b_g2_query {
-            put(&mut bytes, point);
-        }
-        for point in key.h_query.iter().chain(&key.l_query) {
-            put(&mut bytes, point);
-        }
-        seal(&mut bytes);
-        bytes
+        in_memory(|writer| {
+            writer.proving_header(&self.of, &key.vk, [&key.beta_g1, &key.delta_g1], counts)?;
+            writer.points(&key.a_query)?;
+            writer.points(&key.b_g1_query)?;
+            writer.points(&key.b_g2_query)?;
+            writer.points(&key.h_query)?;
+            writer.points(&key.l_query)
+        })
     }
 
     /// Reads what a file begins with, [`HEAD_BYTES`] are enough: what it says it is, not whether it is whole.
@@ -215,182 +219,30 @@ impl ProvingKey {
     /// [`KeyError`] by variant. Points are decoded but not checked to lie on the curve.
     pub fn from_bytes(bytes: &[u8], circuit: CircuitId, network: &NetworkParams) -> Result<Self, KeyError> {
         let mut reader = Reader::open(bytes)?;
-        let of = reader.of(Part::Proving, circuit, network)?;
-        let vk = reader.verifying_key()?;
-        let beta_g1 = reader.g1()?;
-        let delta_g1 = reader.g1()?;
-        let [a, b_g1, b_g2, h, l] =
-            [reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?, reader.u64()?];
-        // Checked before anything is allocated for a count that the file does not have.
-        let expected = [a, b_g1, h, l]
-            .iter()
-            .try_fold(0u64, |sum, count| sum.checked_add(count.checked_mul(G1_BYTES as u64)?))
-            .and_then(|sum| sum.checked_add(b_g2.checked_mul(G2_BYTES as u64)?))
-            .and_then(|sum| usize::try_from(sum).ok())
-            .unwrap_or(usize::MAX);
-        if expected != reader.rest.len() {
-            return Err(KeyError::Length { got: reader.rest.len(), expected });
-        }
+        let header = ProvingHeader::read(&mut reader, circuit, network)?;
+        header.check_length(reader.remaining() as u64)?;
+        let ProvingHeader { of, vk, beta_g1, delta_g1, counts: [a, b_g1, b_g2, h, l] } = header;
         let inner = ark_groth16::ProvingKey {
             vk,
             beta_g1,
             delta_g1,
-            a_query: reader.g1_list(a)?,
-            b_g1_query: reader.g1_list(b_g1)?,
-            b_g2_query: reader.g2_list(b_g2)?,
-            h_query: reader.g1_list(h)?,
-            l_query: reader.g1_list(l)?,
+            a_query: reader.points(a)?,
+            b_g1_query: reader.points(b_g1)?,
+            b_g2_query: reader.points(b_g2)?,
+            h_query: reader.points(h)?,
+            l_query: reader.points(l)?,
         };
         reader.end()?;
         Ok(Self { of, inner })
     }
 }
 
-#[derive(Clone, Copy)]
-enum Part {
-    Proving,
-    Verifying,
-}
-
-fn magic(part: Part, origin: Origin) -> [u8; MAGIC_BYTES] {
-    let text: &[u8] = match (part, origin) {
-        (Part::Proving, Origin::Ceremony) => b"HPIPS-PK",
-        (Part::Verifying, Origin::Ceremony) => b"HPIPS-VK",
-        (Part::Proving, Origin::InsecureTest) => b"HPIPS-INSECURE-PK",
-        (Part::Verifying, Origin::InsecureTest) => b"HPIPS-INSECURE-VK",
-    };
-    let mut magic = [0; MAGIC_BYTES];
-    magic[..text.len()].copy_from_slice(text);
-    magic
-}
-
-fn put(bytes: &mut Vec<u8>, point: &impl CanonicalSerialize) {
-    point.serialize_uncompressed(bytes).expect("writing to memory does not fail");
-}
-
-fn header(of: &KeyOf, part: Part, vk: &ark_groth16::VerifyingKey<Bls12_381>) -> Vec<u8> {
-    let mut bytes = magic(part, of.origin).to_vec();
-    bytes.extend(VERSION.to_le_bytes());
-    bytes.extend(of.circuit.as_bytes());
-    bytes.extend(of.constraints.as_bytes());
-    let inputs = u32::try_from(vk.gamma_abc_g1.len() - 1).expect("a circuit has few public inputs");
-    bytes.extend(inputs.to_le_bytes());
-    put(&mut bytes, &vk.alpha_g1);
-    for point in [&vk.beta_g2, &vk.gamma_g2, &vk.delta_g2] {
-        put(&mut bytes, point);
-    }
-    for point in &vk.gamma_abc_g1 {
-        put(&mut bytes, point);
-    }
+/// A file written to memory, with its hash.
+fn in_memory(write: impl FnOnce(&mut Writer<&mut Vec<u8>>) -> std::io::Result<()>) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    let mut writer = Writer::new(&mut bytes);
+    write(&mut writer).and_then(|()| writer.finish()).expect("writing to memory does not fail");
     bytes
-}
-
-fn seal(bytes: &mut Vec<u8>) {
-    let hash = hash(bytes);
-    bytes.extend(hash.as_bytes());
-}
-
-/// BLAKE3 on the current thread pool: key files are large.
-fn hash(bytes: &[u8]) -> blake3::Hash {
-    let mut hasher = blake3::Hasher::new();
-    hasher.update_rayon(bytes);
-    hasher.finalize()
-}
-
-/// Takes a file apart from the front; whatever is missing is an error, never a panic.
-struct Reader<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Reader<'a> {
-    /// Checks the hash and leaves everything before it.
-    fn open(bytes: &'a [u8]) -> Result<Self, KeyError> {
-        let least = MAGIC_BYTES + HASH_BYTES;
-        let Some(end) = bytes.len().checked_sub(HASH_BYTES).filter(|_| bytes.len() >= least) else {
-            return Err(KeyError::Length { got: bytes.len(), expected: least });
-        };
-        let (rest, stated) = bytes.split_at(end);
-        if hash(rest).as_bytes() != stated {
-            return Err(KeyError::Hash);
-        }
-        Ok(Self { rest })
-    }
-
-    fn take(&mut self, count: usize) -> Result<&'a [u8], KeyError> {
-        let (head, rest) = self
-            .rest
-            .split_at_checked(count)
-            .ok_or(KeyError::Length { got: self.rest.len(), expected: count })?;
-        self.rest = rest;
-        Ok(head)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], KeyError> {
-        Ok(self.take(N)?.try_into().expect("as many bytes as taken"))
-    }
-
-    fn u64(&mut self) -> Result<u64, KeyError> {
-        Ok(u64::from_le_bytes(self.array()?))
-    }
-
-    fn of(&mut self, part: Part, circuit: CircuitId, network: &NetworkParams) -> Result<KeyOf, KeyError> {
-        let found: [u8; MAGIC_BYTES] = self.array()?;
-        let origin = [Origin::Ceremony, Origin::InsecureTest]
-            .into_iter()
-            .find(|&origin| magic(part, origin) == found)
-            .ok_or(KeyError::Magic)?;
-        if origin == Origin::InsecureTest && !network.is_test() {
-            return Err(KeyError::Insecure { network: network.name.clone() });
-        }
-        let version = u32::from_le_bytes(self.array()?);
-        if version != VERSION {
-            return Err(KeyError::Version(version));
-        }
-        if self.array()? != *circuit.as_bytes() {
-            return Err(KeyError::Circuit);
-        }
-        Ok(KeyOf { origin, circuit, constraints: Blake3Hash::new(self.array()?) })
-    }
-
-    fn verifying_key(&mut self) -> Result<ark_groth16::VerifyingKey<Bls12_381>, KeyError> {
-        let inputs = usize::try_from(u32::from_le_bytes(self.array()?)).unwrap_or(usize::MAX);
-        if inputs > INPUTS_MAX {
-            return Err(KeyError::Length { got: self.rest.len(), expected: usize::MAX });
-        }
-        let g1 = |bytes: &[u8]| G1Affine::deserialize_uncompressed(bytes).map_err(|_| KeyError::Point);
-        let g2 = |bytes: &[u8]| G2Affine::deserialize_uncompressed(bytes).map_err(|_| KeyError::Point);
-        Ok(ark_groth16::VerifyingKey {
-            alpha_g1: g1(self.take(G1_BYTES)?)?,
-            beta_g2: g2(self.take(G2_BYTES)?)?,
-            gamma_g2: g2(self.take(G2_BYTES)?)?,
-            delta_g2: g2(self.take(G2_BYTES)?)?,
-            gamma_abc_g1: (0..=inputs).map(|_| g1(self.take(G1_BYTES)?)).collect::<Result<_, _>>()?,
-        })
-    }
-
-    fn g1(&mut self) -> Result<G1Affine, KeyError> {
-        G1Affine::deserialize_uncompressed_unchecked(self.take(G1_BYTES)?).map_err(|_| KeyError::Point)
-    }
-
-    fn g2(&mut self) -> Result<G2Affine, KeyError> {
-        G2Affine::deserialize_uncompressed_unchecked(self.take(G2_BYTES)?).map_err(|_| KeyError::Point)
-    }
-
-    fn g1_list(&mut self, count: u64) -> Result<Vec<G1Affine>, KeyError> {
-        (0..count).map(|_| self.g1()).collect()
-    }
-
-    fn g2_list(&mut self, count: u64) -> Result<Vec<G2Affine>, KeyError> {
-        (0..count).map(|_| self.g2()).collect()
-    }
-
-    fn end(self) -> Result<(), KeyError> {
-        if self.rest.is_empty() {
-            Ok(())
-        } else {
-            Err(KeyError::Length { got: self.rest.len(), expected: 0 })
-        }
-    }
 }
 
 #[cfg(test)]

@@ -20,9 +20,8 @@ use hpips_proofs::{
 };
 use hpips_types::{AccountId, Blake3Hash, ChainId, NetworkParams, RecordIndex, SetId, WindowIndex};
 
-use crate::keys::ProvingKey;
 use crate::matrices::Matrices;
-use crate::{circuit, insecure_key};
+use crate::{CircuitId, ProvingKey, StoredKey, circuit, insecure_key};
 
 pub(crate) const PROVIDER: AccountId = AccountId::new([1; 32]);
 
@@ -185,10 +184,30 @@ pub(crate) fn forged(
     ([tree.root(), digest, number("tag", 0)], challenge, witness)
 }
 
+/// The insecure key of a circuit at `dev`, as a file.
+pub(crate) fn key_file(id: CircuitId, matrices: &Matrices) -> Vec<u8> {
+    let mut file = Vec::new();
+    insecure_key(id, matrices, &NetworkParams::dev(), &mut file).unwrap();
+    file
+}
+
+/// The same, ready to prove.
+pub(crate) fn key(id: CircuitId, matrices: &Matrices) -> StoredKey<Vec<u8>> {
+    StoredKey::open(key_file(id, matrices), id, &NetworkParams::dev()).unwrap()
+}
+
 /// A circuit at `dev` parameters with everything to prove it, made once for all tests.
 pub(crate) struct Ready {
     pub(crate) matrices: Matrices,
-    pub(crate) key: ProvingKey,
+    pub(crate) file: Vec<u8>,
+    pub(crate) key: StoredKey<Vec<u8>>,
+}
+
+impl Ready {
+    /// The key as ceremonies have it.
+    pub(crate) fn whole(&self) -> ProvingKey {
+        ProvingKey::from_bytes(&self.file, self.key.of().circuit, &NetworkParams::dev()).unwrap()
+    }
 }
 
 pub(crate) fn ready(kind: CircuitKind) -> &'static Ready {
@@ -204,7 +223,8 @@ fn make(kind: CircuitKind) -> Ready {
     let started = std::time::Instant::now();
     let matrices = circuit::matrices(kind, &dev());
     let recorded = started.elapsed();
-    let key = insecure_key(circuit::id(kind, &dev()), &matrices, &NetworkParams::dev()).unwrap();
+    let id = circuit::id(kind, &dev());
+    let file = key_file(id, &matrices);
     println!(
         "{}: {} constraints, {} nonzeros, recorded in {recorded:?}, with key in {:?}",
         circuit::name(kind),
@@ -212,5 +232,6 @@ fn make(kind: CircuitKind) -> Ready {
         matrices.nonzeros(),
         started.elapsed()
     );
-    Ready { matrices, key }
+    let key = StoredKey::open(file.clone(), id, &NetworkParams::dev()).unwrap();
+    Ready { matrices, file, key }
 }

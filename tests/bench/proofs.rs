@@ -1,13 +1,23 @@
 //! Proof of storage against the cost of its parts. Times are CPU time of the whole process, so that a loaded
-//! machine shows nearly the same figures; `--full` adds a sector, an activation and a window at full size, in
-//! wall time too: minutes of many cores and 8 GiB of memory.
+//! machine shows nearly the same figures; `--full` adds a sector, an activation and a window at full size:
+//! half an hour of a core, 4 GiB of memory and 1 GB of disk. What each stage takes is told on standard error.
 
 use std::convert::Infallible;
+use std::fs::File;
 use std::hint::black_box;
+use std::io::{self, Write as _};
+use std::os::unix::fs::FileExt;
 use std::time::Duration;
 
+use ark_ff::PrimeField;
+use ark_groth16::Groth16;
+use ark_groth16::r1cs_to_qap::LibsnarkReduction;
+use ark_serialize::CanonicalSerialize;
 use hpips_circuits::prove::{Blinding, create};
-use hpips_circuits::{Matrices, ProvingKey, Verifier, Witness, assign, circuit, insecure_key};
+use hpips_circuits::{
+    CircuitId, KeySource, Matrices, ProvingKey, StoredKey, Verifier, Witness, assign, circuit, insecure_key,
+    proving_bytes,
+};
 use hpips_crypto::lanes::{Canonical, Kernel};
 use hpips_crypto::{Fr, field};
 use hpips_proofs::vanilla::{activation, window};
@@ -54,6 +64,40 @@ fn cpu<T>(work: impl FnOnce() -> T) -> (T, Duration) {
     let start = now();
     let value = black_box(work());
     (value, now() - start)
+}
+
+/// What a stage took.
+struct Stage {
+    cpu: Duration,
+    /// The most memory that was resident, beyond what was before, bytes.
+    grown: u64,
+}
+
+/// Runs a stage of minutes, and tells its CPU time, wall time and peak memory at once: the table comes last.
+fn stage<T>(table: &mut Table, name: &str, work: impl FnOnce() -> T) -> (T, Stage) {
+    // The system's peak starts anew; where it cannot, the figure is that of the whole run.
+    let _ = std::fs::write("/proc/self/clear_refs", "5");
+    let before = resident("VmRSS:");
+    let ((value, took), wall) = timed(|| cpu(work));
+    let (peak, grown) = (resident("VmHWM:"), resident("VmHWM:").saturating_sub(before));
+    let text = format!(
+        "{name}: {:.1} s CPU, {:.1} s wall, {} MB resident at the most, {} MB more than before",
+        took.as_secs_f64(),
+        wall.as_secs_f64(),
+        peak / 1_000_000,
+        grown / 1_000_000
+    );
+    // A closed pipe is nobody's fault.
+    let _ = writeln!(io::stderr(), "{text}");
+    table.note(text);
+    (value, Stage { cpu: took, grown })
+}
+
+/// A memory figure of this process, bytes; zero where the system tells none.
+fn resident(name: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap_or_default();
+    line.trim().trim_end_matches(" kB").parse::<u64>().map_or(0, |kib| kib << 10)
 }
 
 /// The least CPU time of several tries: what disturbs a measurement only adds to it.
@@ -200,19 +244,46 @@ fn circuits(table: &mut Table) {
     }
 }
 
+/// A key file that has no name.
+struct Stored {
+    file: File,
+    bytes: u64,
+}
+
+impl KeySource for Stored {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, offset)
+    }
+}
+
+/// A circuit with its key in a file.
+struct Ready {
+    matrices: Matrices,
+    key: StoredKey<Stored>,
+    /// The file again.
+    file: File,
+}
+
 /// A circuit with its key, and what both took.
-fn key(
-    table: &mut Table,
-    params: &NetworkParams,
-    shape: &Shape,
-    kind: CircuitKind,
-) -> (Matrices, ProvingKey) {
-    let matrices = circuit::matrices(kind, shape);
-    let ((made, took), wall) = timed(|| cpu(|| insecure_key(circuit::id(kind, shape), &matrices, params)));
-    let name = format!("setup::insecure_key/{},{}", circuit::name(kind), params.name);
-    table.time(&name, took, None, if shape.sector_height() == 4 { "both <= 10 s" } else { "" });
-    table.note(format!("{name}: {:.1} s wall", wall.as_secs_f64()));
-    (matrices, made.expect("a test network"))
+fn key(table: &mut Table, params: &NetworkParams, shape: &Shape, kind: CircuitKind) -> Ready {
+    let id = circuit::id(kind, shape);
+    let name = format!("{},{}", circuit::name(kind), params.name);
+    let (matrices, _) = stage(table, &format!("circuit::matrices/{name}"), || circuit::matrices(kind, shape));
+    let mut file = tempfile::tempfile().expect("a file");
+    let name = format!("setup::insecure_key/{name}");
+    let (made, took) = stage(table, &name, || insecure_key(id, &matrices, params, &mut file));
+    made.expect("a test network");
+    table.time(&name, took.cpu, None, if shape.sector_height() == 4 { "both <= 10 s" } else { "" });
+    let bytes = file.metadata().expect("an open file").len();
+    table.note(format!("{name}: {} MB of file", bytes / 1_000_000));
+    let stored = Stored { file: file.try_clone().expect("an open file"), bytes };
+    let name = format!("StoredKey::open/{},{}", circuit::name(kind), params.name);
+    let (key, _) = stage(table, &name, || StoredKey::open(stored, id, params).expect("just written"));
+    Ready { matrices, key, file }
 }
 
 /// An activation of sectors and a window over them, proven and checked.
@@ -233,7 +304,8 @@ fn prove(table: &mut Table, params: &NetworkParams, sectors: Vec<SealedLabels>) 
         partition,
     };
     let mut partitions = Vec::new();
-    let ((), opened) = cpu(|| {
+    let name = format!("vanilla::activation::prove/{}", params.name);
+    let ((), opened) = stage(table, &name, || {
         for partition in 0..shape.activation_partitions() {
             let statement = activation(partition);
             let witness =
@@ -242,7 +314,7 @@ fn prove(table: &mut Table, params: &NetworkParams, sectors: Vec<SealedLabels>) 
             partitions.push((Statement::Activation(statement), Witness::from(witness)));
         }
     });
-    table.time(&format!("vanilla::activation::prove/{}", params.name), opened, None, "");
+    table.time(&name, opened.cpu, None, "");
     let records: Vec<Record> = sealed.iter().map(|sector| sector.record(&shape)).collect();
     let tree = SetTree::from_records(&shape, &records).expect("a set");
     let terms = WindowTerms {
@@ -264,21 +336,24 @@ fn prove(table: &mut Table, params: &NetworkParams, sectors: Vec<SealedLabels>) 
         let opening = labels.sealed.replica.open(challenge.leaf, &labels.second[bytes]);
         Ok::<_, Infallible>(opening.expect("sealed honestly"))
     };
-    let (statement, opened) = cpu(|| {
+    let name = format!("vanilla::window/{}", params.name);
+    let (statement, opened) = stage(table, &name, || {
         let leaves = window::commit(&terms, |challenge| open(challenge).map(|opening| opening.leaf));
         let statement = terms.clone().commit(leaves.expect("honest leaves"));
         let witness = window::prove(&statement, &records, &tree, open).expect("honest leaves");
         (Statement::Window(statement), Witness::from(witness))
     });
-    table.time(&format!("vanilla::window/{}", params.name), opened, None, "");
+    table.time(&name, opened.cpu, None, "");
+    // A gigabyte at full size that no proof needs.
+    drop(sectors);
 
     let (mut keys, mut proofs) = (Vec::new(), Vec::new());
     for (kind, wanted) in [(CircuitKind::Window, vec![statement]), (CircuitKind::Activation, partitions)] {
-        let (matrices, key) = key(table, params, &shape, kind);
-        for (statement, witness) in wanted {
-            proofs.push(one_proof(table, params, &matrices, &key, &statement, &witness));
+        let ready = key(table, params, &shape, kind);
+        for (index, (statement, witness)) in wanted.into_iter().enumerate() {
+            proofs.push(one_proof(table, params, &ready, &statement, &witness, index == 0));
         }
-        keys.push(key.verifying_key());
+        keys.push(ready.key.verifying_key());
     }
     let activation_key = keys.pop().expect("two keys");
     let verifier = Verifier::new(shape, keys.remove(0), activation_key).expect("keys of this shape");
@@ -286,34 +361,86 @@ fn prove(table: &mut Table, params: &NetworkParams, sectors: Vec<SealedLabels>) 
     checks(table, params, &verifier, &proofs[0]);
 }
 
+/// The bytes that blind every proof here.
+const BLINDING: [u8; 128] = [3; 128];
+
+/// Makes a proof; `compared`: beside `ark-groth16` itself, in its own form of key and matrices. At full size
+/// that is done for the window only, for it takes gigabytes.
 fn one_proof(
     table: &mut Table,
     params: &NetworkParams,
-    matrices: &Matrices,
-    key: &ProvingKey,
+    Ready { matrices, key, file }: &Ready,
     statement: &Statement,
     witness: &Witness,
+    compared: bool,
 ) -> (Statement, ProofBytes) {
+    let is_dev = params.sector_height == 4;
     let name = format!("{},{}", circuit::name(statement.kind()), params.name);
     let (values, assigned) = cpu(|| assign(statement, witness).expect("an honest witness"));
-    let blinding = Blinding::from_random(&[3; 128]);
-    let ((proof, took), wall) =
-        timed(|| cpu(|| create(key, matrices, &values, &blinding).expect("a key of this circuit")));
-    // What is proven is `ark-groth16` itself; beside it stands what comes before.
+    let (proof, took) = stage(table, &format!("prove::create/{name}"), || {
+        create(key, matrices, &values, &Blinding::from_random(&BLINDING)).expect("a key of this circuit")
+    });
     table.time(
         &format!("prove::assign/{name}"),
         assigned,
-        Some(("proof", took.mul_f64(0.02))),
+        Some(("proof", took.cpu.mul_f64(0.02))),
         "<= 2 % of the proof",
     );
-    table.time(
-        &format!("prove::create/{name}"),
-        took,
-        None,
-        if params.sector_height == 4 { "<= 2 s on two cores" } else { "" },
-    );
-    table.note(format!("prove::create/{name}: {:.1} s wall", wall.as_secs_f64()));
+    let (mut limit, mut reach) = (None, if is_dev { "<= 2 s on two cores" } else { "" });
+    if compared && (is_dev || statement.kind() == CircuitKind::Window) {
+        let (bare, bare_took) = bare(table, &name, key.of().circuit, params, matrices, file, &values);
+        assert_eq!(bare, proof, "the proofs are the same");
+        (limit, reach) = (Some(("bare ark-groth16", bare_took.mul_f64(1.05))), "<= 1.05 x bare ark-groth16");
+    }
+    table.time(&format!("prove::create/{name}"), took.cpu, limit, reach);
+    let held = matrices.bytes() + std::mem::size_of_val(&values[..]) as u64;
+    table.rows.push(Row {
+        what: format!("prove::create/{name}, memory"),
+        figure: format!("{} MB", (took.grown + held) / 1_000_000),
+        limit: format!("{} MB counted", proving_bytes(matrices) / 1_000_000),
+        ratio: Some(proving_bytes(matrices) as f64 / (took.grown + held) as f64),
+        reach: "<= 1.3 GiB".into(),
+    });
     (statement.clone(), proof)
+}
+
+/// The same proof by `ark-groth16`, and its CPU time.
+fn bare(
+    table: &mut Table,
+    name: &str,
+    id: CircuitId,
+    params: &NetworkParams,
+    matrices: &Matrices,
+    file: &File,
+    values: &[Fr],
+) -> (ProofBytes, Duration) {
+    let mut bytes =
+        vec![0; usize::try_from(file.metadata().expect("an open file").len()).expect("in memory")];
+    file.read_exact_at(&mut bytes, 0).expect("a whole file");
+    let key = ProvingKey::from_bytes(&bytes, id, params).expect("a key of this circuit");
+    drop(bytes);
+    let rows = [0, 1, 2].map(|matrix| {
+        let row =
+            |row| matrices.row(matrix, row).map(|(column, factor)| (factor, column)).collect::<Vec<_>>();
+        (0..matrices.constraints()).map(row).collect::<Vec<_>>()
+    });
+    let (r, s) = BLINDING.split_at(64);
+    let [r, s] = [r, s].map(Fr::from_le_bytes_mod_order);
+    let (proof, took) = stage(table, &format!("ark-groth16/{name}"), || {
+        Groth16::<_, LibsnarkReduction>::create_proof_with_reduction_and_matrices(
+            key.points(),
+            r,
+            s,
+            &rows,
+            matrices.inputs() + 1,
+            matrices.constraints(),
+            values,
+        )
+        .expect("a key of this circuit")
+    });
+    let mut bytes = [0; ProofBytes::LEN];
+    proof.serialize_compressed(&mut bytes[..]).expect("a proof has 192 bytes");
+    (ProofBytes::new(bytes), took.cpu)
 }
 
 fn checks(
@@ -342,8 +469,8 @@ fn checks(
 /// One sector of 512 MiB sealed, activated and proven at the parameters of `main`, under keys of no value.
 fn full(table: &mut Table) {
     let params = NetworkParams { name: "test-full".into(), ..NetworkParams::main() };
-    let ((sectors, took), wall) = timed(|| cpu(|| seal_some(params.sector_height, 1)));
-    table.time("seal::seal_all/height=8,lanes=1", took, None, "");
-    table.note(format!("a sector of 512 MiB sealed in {:.0} s wall", wall.as_secs_f64()));
+    let name = "seal::seal_all/height=8,lanes=1";
+    let (sectors, took) = stage(table, name, || seal_some(params.sector_height, 1));
+    table.time(name, took.cpu, None, "");
     prove(table, &params, sectors);
 }

@@ -1,9 +1,11 @@
+use ark_bls12_381::{G1Affine, G2Affine};
 use hpips_proofs::CircuitKind;
 
 use super::*;
 use crate::builder::{Builder, Recorder};
-use crate::testing::{dev, ready};
+use crate::testing::{Ready, dev, key_file, ready};
 use crate::{Matrices, SetupError, circuit, insecure_key};
+use format::HASH_BYTES;
 
 fn test_network() -> NetworkParams {
     NetworkParams::dev()
@@ -21,7 +23,7 @@ fn tiny() -> Matrices {
 fn tiny_key() -> (CircuitId, ProvingKey) {
     // Any identifier will do: the circuit is not one of the two.
     let id = circuit::id(CircuitKind::Window, &dev());
-    (id, insecure_key(id, &tiny(), &test_network()).unwrap())
+    (id, ProvingKey::from_bytes(&key_file(id, &tiny()), id, &test_network()).unwrap())
 }
 
 #[test]
@@ -35,8 +37,16 @@ fn the_same_key_comes_out_on_every_machine() {
         "8c476bba8d935902755745a77cc9c60ee0577a6a6163223808e5330d1851aee5"
     );
     assert_eq!(tiny_key().1.to_bytes(), key.to_bytes());
-    let other = insecure_key(circuit::id(CircuitKind::Activation, &dev()), &tiny(), &test_network()).unwrap();
+    let id = circuit::id(CircuitKind::Activation, &dev());
+    let other = ProvingKey::from_bytes(&key_file(id, &tiny()), id, &test_network()).unwrap();
     assert_ne!(other.inner.vk, key.inner.vk);
+    // Whole keys of our circuits: every list, and more than one piece of each.
+    for (kind, hash) in [
+        (CircuitKind::Window, "26e22a266009b0f85d8e0ef32ed990a6422c9b96ec9ad1b87431b880e08424c0"),
+        (CircuitKind::Activation, "a02d855be2a6691d2dc6cdda6352c6095796679cd11eb95f8591e0df4b6b93e5"),
+    ] {
+        assert_eq!(Blake3Hash::new(*blake3::hash(&ready(kind).file).as_bytes()).to_string(), hash);
+    }
 }
 
 #[test]
@@ -55,13 +65,14 @@ fn real_networks_get_no_insecure_key() {
     let id = circuit::id(CircuitKind::Window, &dev());
     for name in ["main", "testnet", "Test-1", ""] {
         let network = NetworkParams { name: name.into(), ..NetworkParams::dev() };
-        assert_eq!(
-            insecure_key(id, &tiny(), &network).err(),
-            Some(SetupError::NotATestNetwork { network: name.into() })
-        );
+        let mut file = Vec::new();
+        let refused = insecure_key(id, &tiny(), &network, &mut file);
+        assert!(matches!(refused, Err(SetupError::NotATestNetwork { network }) if network == name));
+        assert!(file.is_empty());
         let (_, key) = tiny_key();
         let refused = Err(KeyError::Insecure { network: name.into() });
         assert_eq!(ProvingKey::from_bytes(&key.to_bytes(), id, &network).map(|_| ()), refused);
+        assert_eq!(StoredKey::open(key.to_bytes(), id, &network).map(|_| ()), refused);
         let file = key.verifying_key().to_bytes();
         assert_eq!(VerifyingKey::from_bytes(&file, id, &network).map(|_| ()), refused);
     }
@@ -70,12 +81,33 @@ fn real_networks_get_no_insecure_key() {
 #[test]
 fn files_round_trip() {
     for kind in circuit::KINDS {
-        let key = &ready(kind).key;
+        let Ready { file, key: stored, .. } = ready(kind);
         let id = circuit::id(kind, &dev());
-        let file = key.to_bytes();
         assert!(file.starts_with(b"HPIPS-INSECURE-PK\0"));
-        let read = ProvingKey::from_bytes(&file, id, &test_network()).unwrap();
-        assert_eq!((read.of, &read.inner), (key.of, &key.inner));
+        let key = ProvingKey::from_bytes(file, id, &test_network()).unwrap();
+        assert!(key.to_bytes() == *file, "a key writes the file that it was read from");
+        assert_eq!((stored.of(), &stored.vk), (&key.of, &key.inner.vk));
+        let ends = |count: usize| [0..3, count / 2..count / 2 + 5, count - 2..count];
+        for (list, points) in [
+            (List::A, &key.inner.a_query),
+            (List::BG1, &key.inner.b_g1_query),
+            (List::H, &key.inner.h_query),
+            (List::L, &key.inner.l_query),
+        ] {
+            assert_eq!(stored.count(list), points.len());
+            for range in ends(points.len()) {
+                assert_eq!(
+                    stored.points::<G1Affine>(list, range.clone()).unwrap(),
+                    points[range],
+                    "{list:?}"
+                );
+            }
+        }
+        let points = &key.inner.b_g2_query;
+        assert_eq!(stored.count(List::BG2), points.len());
+        for range in ends(points.len()) {
+            assert_eq!(stored.points::<G2Affine>(List::BG2, range.clone()).unwrap(), points[range]);
+        }
         let file = key.verifying_key().to_bytes();
         assert!(file.starts_with(b"HPIPS-INSECURE-VK\0"));
         let read = VerifyingKey::from_bytes(&file, id, &test_network()).unwrap();
@@ -87,7 +119,12 @@ fn files_round_trip() {
 /// Replaces the hash at the end by the right one, as whoever writes files on purpose can.
 fn resealed(mut file: Vec<u8>) -> Vec<u8> {
     file.truncate(file.len() - HASH_BYTES);
-    seal(&mut file);
+    sealed(file)
+}
+
+fn sealed(mut file: Vec<u8>) -> Vec<u8> {
+    let hash = format::hash(&file);
+    file.extend(hash.as_bytes());
     file
 }
 
@@ -96,7 +133,13 @@ fn damaged_files_are_refused_without_panic() {
     let (id, key) = tiny_key();
     let network = test_network();
     let file = key.to_bytes();
-    let read = |bytes: &[u8]| ProvingKey::from_bytes(bytes, id, &network).map(|_| ()).unwrap_err();
+    // A key read whole and one left in its file are refused alike.
+    let read = |bytes: &[u8]| {
+        let whole = ProvingKey::from_bytes(bytes, id, &network).map(|_| ()).unwrap_err();
+        let stored = StoredKey::open(bytes.to_vec(), id, &network).map(|_| ()).unwrap_err();
+        assert_eq!(stored, whole);
+        whole
+    };
     for position in 0..file.len() {
         let mut damaged = file.clone();
         damaged[position] ^= 1;
@@ -105,16 +148,18 @@ fn damaged_files_are_refused_without_panic() {
     // With a right hash only the form protects: every cut and every changed byte must end in an error or,
     // where a point was exchanged for another encoding, in a key, never in a panic or a huge allocation.
     for end in 0..file.len() {
-        let mut cut = file[..end].to_vec();
-        assert!(ProvingKey::from_bytes(&cut, id, &network).is_err(), "cut at {end}");
-        seal(&mut cut);
+        read(&file[..end]);
+        let cut = sealed(file[..end].to_vec());
         let is_whole = end == file.len() - HASH_BYTES;
         assert_eq!(ProvingKey::from_bytes(&cut, id, &network).is_ok(), is_whole, "cut at {end} and resealed");
+        assert_eq!(StoredKey::open(cut, id, &network).is_ok(), is_whole, "cut at {end} and resealed");
     }
     for position in 0..file.len() - HASH_BYTES {
         let mut changed = file.clone();
         changed[position] = !changed[position];
-        let _ = ProvingKey::from_bytes(&resealed(changed), id, &network);
+        let changed = resealed(changed);
+        let _ = ProvingKey::from_bytes(&changed, id, &network);
+        let _ = StoredKey::open(changed, id, &network);
     }
     let with = |position: usize, bytes: &[u8]| {
         let mut changed = file.clone();
@@ -125,7 +170,7 @@ fn damaged_files_are_refused_without_panic() {
     assert_eq!(with(15, b"V"), KeyError::Magic);
     assert_eq!(with(24, &[2, 0, 0, 0]), KeyError::Version(2));
     assert_eq!(with(28, &[!id.as_bytes()[0]]), KeyError::Circuit);
-    assert!(matches!(with(92, &[0xff; 4]), KeyError::Length { .. }));
+    assert_eq!(with(92, &[0xff; 4]), KeyError::Inputs(u32::MAX));
     assert_eq!(with(96, &[0xff; 96]), KeyError::Point);
     let counts = 96 + 96 + 3 * 192 + 2 * 96 + 2 * 96;
     for count in 0..5 {
@@ -147,6 +192,10 @@ proptest::proptest! {
         for (position, byte) in changes {
             changed[position] = byte;
         }
-        let _ = ProvingKey::from_bytes(&resealed(changed), *id, &test_network());
+        let changed = resealed(changed);
+        let _ = ProvingKey::from_bytes(&changed, *id, &test_network());
+        if let Ok(key) = StoredKey::open(changed, *id, &test_network()) {
+            let _ = key.points::<G1Affine>(List::A, 0..key.count(List::A));
+        }
     }
 }

@@ -1,14 +1,13 @@
 use ark_ec::short_weierstrass::SWCurveConfig;
 use hpips_proofs::CircuitKind;
-use hpips_types::NetworkParams;
 
 use super::*;
+use crate::StoredKey;
 use crate::builder::{Assigner, Builder, Recorder};
-use crate::keys::ProvingKey;
+use crate::circuit;
 use crate::matrices::Matrices;
 use crate::prove::{Blinding, CreateError, create};
-use crate::testing::dev;
-use crate::{circuit, insecure_key};
+use crate::testing::{self, dev};
 
 /// `x^2 * z = y` with `y` and `z` public: the cheapest circuit that shows everything.
 fn relation<B: Builder>(builder: &mut B, x: u64, y: u64, z: u64) {
@@ -20,7 +19,7 @@ fn relation<B: Builder>(builder: &mut B, x: u64, y: u64, z: u64) {
 
 struct Setup {
     matrices: Matrices,
-    key: ProvingKey,
+    key: StoredKey<Vec<u8>>,
     verifying: VerifyingKey,
 }
 
@@ -29,7 +28,7 @@ fn setup() -> Setup {
     relation(&mut recorder, 0, 0, 0);
     let matrices = recorder.finish();
     let id = circuit::id(CircuitKind::Window, &dev());
-    let key = insecure_key(id, &matrices, &NetworkParams::dev()).unwrap();
+    let key = testing::key(id, &matrices);
     let verifying = key.verifying_key();
     Setup { matrices, key, verifying }
 }

@@ -204,6 +204,10 @@ mod tests {
             assert_eq!(shape.window_per_element(), per_element, "{}", params.name);
             assert!(shape.activation_bits() <= ELEMENT_BITS);
         }
+        for height in 2..=8 {
+            let shape = Shape::new(height, 2, 1, 1, 1).unwrap();
+            assert_eq!((shape.nodes(), shape.sector_height()), (8u32.pow(height.into()), height));
+        }
         assert_eq!(Shape::new(1, 2, 1, 1, 1), Err(ShapeError::SectorHeight(1)));
         assert_eq!(Shape::new(9, 2, 1, 1, 1), Err(ShapeError::SectorHeight(9)));
         assert_eq!(Shape::new(4, 5, 1, 1, 1), Err(ShapeError::SetDepth(5)));

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use hpips_circuits::prove::{Blinding, create};
-use hpips_circuits::{Matrices, ProvingKey, circuit};
+use hpips_circuits::{Matrices, StoredKey, circuit};
 use hpips_crypto::Fr;
 use hpips_proofs::{CircuitKind, ProofBytes, Shape};
 use rayon::ThreadPool;
 
-use crate::key_store::KeyStore;
+use crate::key_store::{KeyFile, KeyStore};
 use crate::prover::ProveError;
 
 /// One proof to be computed.
@@ -48,12 +48,12 @@ pub(crate) struct Cpu {
     loaded: Option<Loaded>,
 }
 
-/// The keys of one circuit in memory.
+/// A circuit ready to prove: its matrices in memory, and its key's open file.
 #[derive(Debug)]
 struct Loaded {
     kind: CircuitKind,
     matrices: Matrices,
-    key: ProvingKey,
+    key: StoredKey<KeyFile>,
 }
 
 impl Cpu {

@@ -4,7 +4,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 
 /// Memory for one proof where nothing else is said, bytes: enough for either circuit of `main`.
-pub const MEMORY_BYTES: u64 = 2 << 30;
+pub const MEMORY_BYTES: u64 = 1 << 30;
 /// Jobs that wait at most where nothing else is said. Each keeps its witness, 0.6 MB at parameters of `main`.
 pub const JOBS_MAX: usize = 32;
 

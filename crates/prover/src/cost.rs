@@ -2,14 +2,13 @@
 
 use hpips_proofs::{CircuitKind, Shape};
 
-/// Bytes of a proving key for each constraint, on disk and nearly so in memory.
+/// Bytes of a proving key for each constraint, on disk.
 const KEY_BYTES: u64 = 600;
-/// Bytes of the matrices for each constraint: 28 factors of 40 bytes.
-const MATRIX_BYTES: u64 = 28 * 40;
-/// Polynomials over the circuit's domain that are held at once.
-const POLYNOMIALS: u64 = 5;
-/// Bytes of a coefficient.
-const COEFFICIENT_BYTES: u64 = 32;
+/// Memory of a proof whatever its size, for each constraint (matrices, values) and for each place of the domain
+/// (polynomials, buckets): [`hpips_circuits::proving_bytes`] without recording the circuit, which takes seconds at `main`.
+const PROOF_BYTES: u64 = 60_000_000;
+const CONSTRAINT_BYTES: u64 = 230;
+const PLACE_BYTES: u64 = 200;
 
 /// Constraints of a circuit. Counted from the gadgets, a test compares with recorded circuits.
 pub fn constraints(kind: CircuitKind, shape: &Shape) -> u64 {
@@ -32,11 +31,10 @@ pub fn constraints(kind: CircuitKind, shape: &Shape) -> u64 {
     }
 }
 
-/// Memory of one proof with its key and matrices, bytes. An estimate, within a tenth.
+/// Memory of one proof, bytes; its key stays in its file. An estimate, within a tenth.
 pub fn proving_bytes(kind: CircuitKind, shape: &Shape) -> u64 {
     let constraints = constraints(kind, shape);
-    let domain = constraints.next_power_of_two();
-    constraints * (KEY_BYTES + MATRIX_BYTES) + domain * POLYNOMIALS * COEFFICIENT_BYTES
+    PROOF_BYTES + constraints * CONSTRAINT_BYTES + constraints.next_power_of_two() * PLACE_BYTES
 }
 
 /// Bytes of a circuit's proving key on disk. An estimate, within a tenth.
@@ -67,10 +65,22 @@ mod tests {
     }
 
     #[test]
+    fn the_estimate_of_memory_is_near_the_count() {
+        let dev = Shape::of(&NetworkParams::dev()).unwrap();
+        let testnet = Shape::of(&NetworkParams::testnet()).unwrap();
+        for (kind, shape) in
+            [(CircuitKind::Window, &dev), (CircuitKind::Activation, &dev), (CircuitKind::Window, &testnet)]
+        {
+            let counted = hpips_circuits::proving_bytes(&circuit::matrices(kind, shape));
+            let estimated = proving_bytes(kind, shape);
+            assert!(estimated.abs_diff(counted) < counted / 10, "{kind:?}: {estimated} for {counted}");
+        }
+    }
+
+    #[test]
     fn what_is_allowed_without_a_word_is_enough_for_main() {
         let shape = Shape::of(&NetworkParams::main()).unwrap();
         let window = proving_bytes(CircuitKind::Window, &shape);
-        assert!((900_000_000..1_400_000_000).contains(&window), "{window}");
         let activation = proving_bytes(CircuitKind::Activation, &shape);
         assert!(window < activation && activation <= MEMORY_BYTES, "{activation}");
     }

@@ -4,12 +4,19 @@
 //! complete, synced temporary file, so a reader sees a whole file or none. Missing or damaged ones are made
 //! again under an exclusive lock on `<circuit>-<id>.lock`: of several processes one works, the others wait
 //! and then find the files. The lock goes with the process that holds it, whatever ends it.
+//!
+//! A proving key stays in its file, open and read in pieces for each proof. Files are replaced by renaming and
+//! never written in place, so an open one keeps its bytes; one that somebody cuts all the same is an error of
+//! the proof that needs the bytes.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
-use hpips_circuits::{KeyError, Matrices, ProvingKey, SetupError, VerifyingKey, circuit, insecure_key};
+use hpips_circuits::{
+    KeyError, KeySource, Matrices, SetupError, StoredKey, VerifyingKey, circuit, insecure_key,
+};
 use hpips_proofs::{CircuitKind, Shape};
 use hpips_types::NetworkParams;
 use rayon::ThreadPool;
@@ -18,6 +25,8 @@ use tracing::{info, warn};
 
 /// Largest key file that is read, bytes: 2^24 constraints, sixteen times the largest circuit of `main`.
 const FILE_BYTES_MAX: u64 = 10 << 30;
+/// Largest verifying key that is read into memory, bytes: twenty times one of ours.
+const VERIFYING_BYTES_MAX: u64 = 32 << 10;
 
 /// Why a key is not to be had.
 #[derive(Debug, thiserror::Error)]
@@ -63,34 +72,63 @@ pub(crate) struct KeyStore {
     shape: Shape,
 }
 
-/// One of the two files of a circuit.
-trait KeyFile: Sized {
-    const EXTENSION: &'static str;
-    fn parse(bytes: &[u8], kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError>;
-    fn of_proving_key(key: ProvingKey) -> Self;
+/// An open file of the cache.
+#[derive(Debug)]
+pub(crate) struct KeyFile {
+    file: File,
+    bytes: u64,
 }
 
-impl KeyFile for VerifyingKey {
+impl KeySource for KeyFile {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn read_at(&self, offset: u64, into: &mut [u8]) -> io::Result<()> {
+        self.file.read_exact_at(into, offset)
+    }
+}
+
+impl KeyFile {
+    /// `None` when there is no such file.
+    fn open(path: &Path) -> Result<Option<Self>, KeyStoreError> {
+        let file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(io_error("read", path, source)),
+        };
+        let bytes = file.metadata().map_err(|source| io_error("read", path, source))?.len();
+        if bytes > FILE_BYTES_MAX {
+            return Err(io_error("read", path, io::ErrorKind::FileTooLarge.into()));
+        }
+        Ok(Some(Self { file, bytes }))
+    }
+}
+
+/// One of the two keys of a circuit, as its file gives it.
+trait Key: Sized {
+    const EXTENSION: &'static str;
+    fn open(file: KeyFile, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError>;
+}
+
+impl Key for VerifyingKey {
     const EXTENSION: &'static str = "vk";
 
-    fn parse(bytes: &[u8], kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
-        Self::from_bytes(bytes, circuit::id(kind, &store.shape), &store.params)
-    }
-
-    fn of_proving_key(key: ProvingKey) -> Self {
-        key.verifying_key()
+    fn open(file: KeyFile, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
+        if file.bytes > VERIFYING_BYTES_MAX {
+            return Err(KeyError::Length { got: file.bytes, expected: VERIFYING_BYTES_MAX });
+        }
+        let mut bytes = vec![0; usize::try_from(file.bytes).expect("a small file")];
+        file.read_at(0, &mut bytes).map_err(|error| KeyError::Read(error.kind()))?;
+        Self::from_bytes(&bytes, circuit::id(kind, &store.shape), &store.params)
     }
 }
 
-impl KeyFile for ProvingKey {
+impl Key for StoredKey<KeyFile> {
     const EXTENSION: &'static str = "pk";
 
-    fn parse(bytes: &[u8], kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
-        Self::from_bytes(bytes, circuit::id(kind, &store.shape), &store.params)
-    }
-
-    fn of_proving_key(key: ProvingKey) -> Self {
-        key
+    fn open(file: KeyFile, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
+        Self::open(file, circuit::id(kind, &store.shape), &store.params)
     }
 }
 
@@ -115,12 +153,12 @@ impl KeyStore {
         kind: CircuitKind,
         matrices: &Matrices,
         pool: &ThreadPool,
-    ) -> Result<ProvingKey, KeyStoreError> {
+    ) -> Result<StoredKey<KeyFile>, KeyStoreError> {
         let hash = matrices.hash();
-        self.load(kind, pool, |key: &ProvingKey| key.of().constraints == hash, Some(matrices))
+        self.load(kind, pool, |key: &StoredKey<KeyFile>| key.of().constraints == hash, Some(matrices))
     }
 
-    fn load<K: KeyFile + Send>(
+    fn load<K: Key + Send>(
         &self,
         kind: CircuitKind,
         pool: &ThreadPool,
@@ -129,15 +167,15 @@ impl KeyStore {
     ) -> Result<K, KeyStoreError> {
         let path = self.path(kind, K::EXTENSION);
         let read = || -> Result<Option<K>, KeyStoreError> {
-            let Some(bytes) = read_file(&path)? else { return Ok(None) };
-            let parsed = pool
-                .install(|| K::parse(&bytes, kind, self))
+            let Some(file) = KeyFile::open(&path)? else { return Ok(None) };
+            let opened = pool
+                .install(|| K::open(file, kind, self))
                 .and_then(|key| if fits(&key) { Ok(key) } else { Err(KeyError::Constraints) });
-            match parsed {
+            match opened {
                 Ok(key) => Ok(Some(key)),
                 // A key of a test network can be made again; any other was put there by somebody.
                 Err(error) if self.params.is_test() => {
-                    warn!(path = %path.display(), %error, "key file unusable, making it again");
+                    warn!(path = %path.display(), %error, "key file unusable");
                     Ok(None)
                 }
                 Err(source) => Err(KeyStoreError::Refused { path: path.clone(), source }),
@@ -150,10 +188,12 @@ impl KeyStore {
             return Err(KeyStoreError::Absent { network: self.params.name.clone(), path });
         }
         let _lock = self.lock(kind)?;
-        match read()? {
-            Some(key) => Ok(key),
-            None => self.make(kind, matrices, pool).map(K::of_proving_key),
+        if let Some(key) = read()? {
+            return Ok(key);
         }
+        self.make(kind, matrices, pool)?;
+        // What was written is read back: a disk that keeps other bytes is noticed here.
+        read()?.ok_or_else(|| io_error("read back", &path, io::ErrorKind::InvalidData.into()))
     }
 
     /// Makes both files. The caller holds the lock.
@@ -162,7 +202,7 @@ impl KeyStore {
         kind: CircuitKind,
         matrices: Option<&Matrices>,
         pool: &ThreadPool,
-    ) -> Result<ProvingKey, KeyStoreError> {
+    ) -> Result<(), KeyStoreError> {
         pool.install(|| {
             let recorded;
             let matrices = match matrices {
@@ -177,12 +217,14 @@ impl KeyStore {
                 constraints = matrices.constraints(),
                 "making an insecure test key: anybody can forge proofs on this network"
             );
-            let key = insecure_key(circuit::id(kind, &self.shape), matrices, &self.params)
-                .map_err(KeyStoreError::Setup)?;
+            let proving = self.path(kind, StoredKey::<KeyFile>::EXTENSION);
+            let key = self.write(&proving, |file| {
+                insecure_key(circuit::id(kind, &self.shape), matrices, &self.params, file)
+            })?;
             // The verifying key last: whoever finds it may expect its proving key beside it.
-            self.write(&self.path(kind, ProvingKey::EXTENSION), &key.to_bytes())?;
-            self.write(&self.path(kind, VerifyingKey::EXTENSION), &key.verifying_key().to_bytes())?;
-            Ok(key)
+            self.write(&self.path(kind, VerifyingKey::EXTENSION), |file| {
+                file.write_all(&key.to_bytes()).map_err(SetupError::Write)
+            })
         })
     }
 
@@ -208,20 +250,29 @@ impl KeyStore {
     }
 
     /// Writes a file so that it is seen whole or not at all, even after a power cut.
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), KeyStoreError> {
+    fn write<T>(
+        &self,
+        path: &Path,
+        fill: impl FnOnce(&mut File) -> Result<T, SetupError>,
+    ) -> Result<T, KeyStoreError> {
         // One name for all: the lock admits one writer, which overwrites what a killed one left.
         let mut temporary = path.to_owned().into_os_string();
         temporary.push(".tmp");
         let temporary = PathBuf::from(temporary);
-        let written = File::create(&temporary).and_then(|mut file| {
-            file.write_all(bytes)?;
-            file.sync_all()
+        let written = File::create(&temporary).map_err(SetupError::Write).and_then(|mut file| {
+            let filled = fill(&mut file)?;
+            file.sync_all().map_err(SetupError::Write)?;
+            Ok(filled)
         });
-        written.map_err(|source| io_error("write", &temporary, source))?;
+        let filled = written.map_err(|error| match error {
+            SetupError::Write(source) => io_error("write", &temporary, source),
+            other => KeyStoreError::Setup(other),
+        })?;
         fs::rename(&temporary, path).map_err(|source| io_error("rename", path, source))?;
         File::open(&self.dir)
             .and_then(|dir| dir.sync_all())
-            .map_err(|source| io_error("sync", &self.dir, source))
+            .map_err(|source| io_error("sync", &self.dir, source))?;
+        Ok(filled)
     }
 }
 
@@ -233,18 +284,6 @@ pub(crate) fn file_name(kind: CircuitKind, shape: &Shape, extension: &str) -> St
 
 pub(crate) fn io_error(action: &'static str, path: &Path, source: io::Error) -> KeyStoreError {
     KeyStoreError::Io { action, path: path.to_owned(), source }
-}
-
-fn read_file(path: &Path) -> Result<Option<Vec<u8>>, KeyStoreError> {
-    let size = match fs::metadata(path) {
-        Ok(metadata) => metadata.len(),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(source) => return Err(io_error("read", path, source)),
-    };
-    if size > FILE_BYTES_MAX {
-        return Err(io_error("read", path, io::ErrorKind::FileTooLarge.into()));
-    }
-    fs::read(path).map(Some).map_err(|source| io_error("read", path, source))
 }
 
 #[cfg(test)]

@@ -104,7 +104,7 @@ pub enum ProveError {
 
 /// Makes the proofs of one network on this machine, one at a time; the others wait in order of priority and deadline.
 ///
-/// The keys of the circuit proven last stay in memory, at most 40 MB at `dev` parameters; a proof of the other
+/// The matrices of the circuit proven last stay in memory, at most 3 MB at `dev` parameters; a proof of the other
 /// circuit replaces them. Dropping the prover stops it.
 #[derive(Debug)]
 pub struct Prover {
@@ -191,7 +191,8 @@ impl Prover {
         &self.verifier
     }
 
-    /// Frees the memory of the proving key after the proof under way, if there is one; the next proof loads it again.
+    /// Frees the memory of the matrices and closes the proving key after the proof under way, if there is one; the next
+    /// proof loads them again.
     pub fn unload(&self) {
         self.desk.unload();
     }

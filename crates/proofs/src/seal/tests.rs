@@ -212,3 +212,42 @@ const VECTORS: [(u8, &str, &str); 2] = [
         "707b3b55b3b5a07de7da7cb7f8b3d71761cd32dc75c6ef395b75751bfc950155",
     ),
 ];
+
+/// The commitments of sector 5 at a height: what a sector sealed by an older program must still open to.
+fn check_frozen(height: u8, comm_c: &str, comm_k: &str) {
+    let SealedSector { comm_c: c, comm_k: k, .. } =
+        seal(height, sector_id(5), |_| true).unwrap().sealed.sector;
+    let found = [c, k].map(|root| hpips_crypto::field::to_bytes(&root.fr()).to_bytes());
+    let found = found.map(|bytes| bytes.iter().map(|byte| format!("{byte:02x}")).collect::<String>());
+    assert_eq!(found, [comm_c, comm_k], "height {height}");
+}
+
+#[test]
+fn commitments_are_frozen() {
+    check_frozen(
+        2,
+        "be0c5864070c2fd35cc1d54fe11c37236904f286b8f492e5cd760dbf6b238407",
+        "03fdd13bed835f859eb135328a0deb7b56448a17c8aa2f899c38e8b00129bd2b",
+    );
+    check_frozen(
+        4,
+        "26a7178564bc9038e46a4bfc192e10db8668228a833857727375c4322bae3a65",
+        "89884e8ecd919b36d78b8fc3f03f7a5335889057325a8027e5df73744b9cb709",
+    );
+    check_frozen(
+        5,
+        "bdf4eeaa2582d7b4f97b0988b7f686fc2ad221c39ebcad26f3ab949f3380a659",
+        "ff0d56067ea7faa6e301b98e065d47362fb06dc587b0e89617d106d03ed7b056",
+    );
+}
+
+/// A sector of 8 MiB, that of the public test network.
+#[test]
+#[ignore = "a quarter of a minute"]
+fn commitments_of_a_testnet_sector_are_frozen_slow() {
+    check_frozen(
+        6,
+        "ed2ec8c6555abeba1f617d9454450a9199bb378d34f70686a492627b7f6fee47",
+        "53449915eab24e2bc97fcf606ee6862dbfc4c18229c6b3a1495cd086b3eca928",
+    );
+}

@@ -3,6 +3,7 @@ use std::os::unix::fs::MetadataExt;
 use std::process::{Command, Stdio};
 
 use hpips_circuits::builder::{Builder, Recorder};
+use hpips_circuits::prove::{Blinding, CreateError, create};
 use hpips_crypto::Fr;
 
 use super::*;
@@ -67,14 +68,34 @@ fn damaged_and_missing_files_are_made_again_to_the_same_bytes() {
     // A good file for other constraints of the same circuit: what an older program may leave.
     let mut recorder = Recorder::default();
     let _inputs: [_; 4] = recorder.inputs([Fr::default(); 4]);
-    let stale = insecure_key(circuit::id(KIND, &store.shape), &recorder.finish(), &store.params).unwrap();
-    fs::write(&pk, stale.to_bytes()).unwrap();
+    let mut stale = Vec::new();
+    insecure_key(circuit::id(KIND, &store.shape), &recorder.finish(), &store.params, &mut stale).unwrap();
+    fs::write(&pk, stale).unwrap();
     store.proving_key(KIND, &matrices, &pool).unwrap();
     assert_eq!([fs::read(&vk).unwrap(), fs::read(&pk).unwrap()], honest, "stale");
 
     let mut left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().path()).collect();
     left.sort();
     assert_eq!(left, [store.path(KIND, "lock"), pk, vk], "no temporary file stays");
+}
+
+#[test]
+fn an_open_key_keeps_its_bytes_and_a_cut_one_is_an_error() {
+    let dir = tempfile::tempdir().unwrap();
+    let (store, pool) = open(dir.path(), &small());
+    let matrices = circuit::matrices(KIND, &store.shape);
+    let key = store.proving_key(KIND, &matrices, &pool).unwrap();
+    let path = store.path(KIND, "pk");
+    let values = vec![Fr::default(); matrices.variables()];
+    let blinding = Blinding::from_random(&[4; 128]);
+    let proof = create(&key, &matrices, &values, &blinding).unwrap();
+    // Made again while it is open: renamed over, the old file goes on.
+    store.make(KIND, Some(&matrices), &pool).unwrap();
+    assert_eq!(create(&key, &matrices, &values, &blinding), Ok(proof));
+    let key = store.proving_key(KIND, &matrices, &pool).unwrap();
+    OpenOptions::new().write(true).open(&path).unwrap().set_len(10_000).unwrap();
+    let refused = create(&key, &matrices, &values, &blinding);
+    assert_eq!(refused, Err(CreateError::Key(KeyError::Read(io::ErrorKind::UnexpectedEof))));
 }
 
 #[test]
