@@ -177,7 +177,7 @@ impl ProvingHeader {
 
 /// Takes a file apart from the front; whatever is missing is an error, never a panic.
 pub(super) struct Reader<'a> {
-    rest: &'a [u8],
+    pub(super) rest: &'a [u8],
 }
 
 impl<'a> Reader<'a> {
