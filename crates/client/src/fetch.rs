@@ -61,6 +61,13 @@ impl Default for FetchOptions {
     }
 }
 
+impl FetchOptions {
+    /// With the patience that a network's configuration says.
+    pub fn of(net: &Net) -> Self {
+        Self { deadline: net.limits().find, ..Self::default() }
+    }
+}
+
 /// Where blocks came from so far.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct FetchStats {

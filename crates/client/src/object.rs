@@ -82,7 +82,7 @@ impl Client {
     /// # Errors
     /// [`ObjectError`] when a root has deals and none of them can be described.
     pub async fn blocks(&self, root: Cid) -> Result<NetBlocks, ObjectError> {
-        self.blocks_with(root, FetchOptions::default()).await
+        self.blocks_with(root, FetchOptions::of(&self.parts.net)).await
     }
 
     /// As [`Self::blocks`], with other options.

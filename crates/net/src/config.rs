@@ -150,6 +150,8 @@ pub struct Limits {
     pub receive_bytes_max: Option<u64>,
     /// The same to all peers.
     pub send_bytes_max: Option<u64>,
+    /// How long readers look for a block before it counts as not found.
+    pub find: Duration,
     /// Longest time a bitswap peer may be silent about a block before others are asked.
     pub bitswap_silence: Duration,
 }
@@ -170,6 +172,7 @@ impl Default for Limits {
             redial_max: Duration::from_secs(5),
             backlog: 64,
             open: Duration::from_secs(10),
+            find: Duration::from_secs(60),
             receive_bytes_max: None,
             send_bytes_max: None,
             bitswap_silence: Duration::from_secs(5),

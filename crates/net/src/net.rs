@@ -194,6 +194,11 @@ impl Net {
         self.0.shared.peers.totals()
     }
 
+    /// The bounds of the configuration.
+    pub fn limits(&self) -> &Limits {
+        &self.0.limits
+    }
+
     /// Networks with which no connection is made.
     pub fn filters(&self) -> &Filters {
         &self.0.filters

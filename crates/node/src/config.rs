@@ -91,6 +91,8 @@ pub struct Config {
     pub peers_high: usize,
     /// So many peers are left then.
     pub peers_low: usize,
+    /// Seconds that a block is looked for before it counts as not found.
+    pub fetch_seconds: u64,
     /// Bytes a second of blocks and pieces from all peers together. Absent for no bound.
     pub receive_bytes_max: Option<u64>,
     /// Bytes a second of blocks and pieces to all peers together. Absent for no bound.
@@ -131,6 +133,7 @@ impl Default for Config {
             upnp: true,
             peers_high: 192,
             peers_low: 96,
+            fetch_seconds: 60,
             receive_bytes_max: None,
             send_bytes_max: None,
             keys: None,
@@ -180,6 +183,9 @@ pub enum ConfigError {
     /// No profile of this name.
     #[error("import_profile must be unixfs-v1-2025 or unixfs-v0-2015, not {0:?}")]
     Profile(String),
+    /// No time at all, or more than a day.
+    #[error("fetch_seconds must be 1 to 86400, not {0}")]
+    Fetch(u64),
     /// So little that peers give up waiting for a block.
     #[error("{0} must be at least {min} bytes a second, or absent for no bound", min = hpips_net::BANDWIDTH_MIN)]
     Bandwidth(&'static str),
@@ -275,6 +281,9 @@ impl Config {
             if most.is_some_and(|most| most < hpips_net::BANDWIDTH_MIN) {
                 return Err(ConfigError::Bandwidth(name));
             }
+        }
+        if !(1..=86_400).contains(&self.fetch_seconds) {
+            return Err(ConfigError::Fetch(self.fetch_seconds));
         }
         if !(1..=256).contains(&self.compute_threads) {
             return Err(ConfigError::Threads(self.compute_threads));

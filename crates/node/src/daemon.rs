@@ -290,6 +290,7 @@ fn net_config(
         limits: hpips_net::Limits {
             peers_high: config.peers_high,
             peers_low: config.peers_low,
+            find: Duration::from_secs(config.fetch_seconds),
             receive_bytes_max: config.receive_bytes_max,
             send_bytes_max: config.send_bytes_max,
             ..hpips_net::Limits::default()

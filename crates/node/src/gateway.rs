@@ -30,7 +30,7 @@ impl Source for NodeBlocks {
         Ok(match &self.parts.network {
             Some(network) => Arc::new(network.client.blocks_lazily(*root)),
             None => {
-                let options = FetchOptions::default();
+                let options = FetchOptions::of(&self.parts.net);
                 Arc::new(NetBlocks::new(&self.parts.net, &self.parts.store, Vec::new(), options))
             }
         })

@@ -93,7 +93,7 @@ impl Fetcher {
             })?,
             None => {
                 let _runtime = self.runtime.enter();
-                NetBlocks::new(&self.net, &self.store, Vec::new(), FetchOptions::default())
+                NetBlocks::new(&self.net, &self.store, Vec::new(), FetchOptions::of(&self.net))
             }
         };
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);

@@ -97,6 +97,7 @@ fn to_value(config: &Config, peer_id: &str) -> Value {
             "AskNano": config.ask_nano,
             "Bandwidth": { "Receive": bytes(config.receive_bytes_max), "Send": bytes(config.send_bytes_max) },
             "ComputeThreads": config.compute_threads,
+            "FetchSeconds": config.fetch_seconds,
             "Keys": config.keys,
             "Mount": config.mount,
             "ProvingMemory": config.proving_memory,
@@ -208,6 +209,9 @@ fn from_value(all: &Value) -> Result<Config, String> {
     }
     if let Some(value) = part("/Hpips/ComputeThreads") {
         config.compute_threads = parse("Hpips.ComputeThreads", value)?;
+    }
+    if let Some(value) = part("/Hpips/FetchSeconds") {
+        config.fetch_seconds = parse("Hpips.FetchSeconds", value)?;
     }
     if let Some(value) = part("/Hpips/Keys") {
         config.keys = parse("Hpips.Keys", value)?;
@@ -427,6 +431,7 @@ mod tests {
             upnp: false,
             peers_high: 9,
             peers_low: 8,
+            fetch_seconds: 7,
             receive_bytes_max: Some(5_000_000),
             send_bytes_max: Some(1 << 20),
             delegated_routers: vec!["http://127.0.0.1:8080".into()],
@@ -452,6 +457,7 @@ mod tests {
             ("Swarm.ConnMgr.LowWater", json!(1000), "peers_low"),
             ("Hpips.Bandwidth.Send", json!("10kB"), "send_bytes_max must be at least 65536"),
             ("Hpips.Bandwidth.Receive", json!("fast"), "size"),
+            ("Hpips.FetchSeconds", json!(0), "1 to 86400"),
             ("Provide.Strategy", json!("some"), "roots"),
             ("Routing.Type", json!("magic"), "auto"),
             ("Addresses.Announce", json!(["here"]), "multiaddress"),

@@ -236,7 +236,7 @@ impl State {
     /// # Panics
     /// Outside of a tokio runtime.
     fn peer_blocks(&self, online: &Online) -> Arc<dyn BlockGetter> {
-        Arc::new(NetBlocks::new(&online.net, &self.parts.store, Vec::new(), FetchOptions::default()))
+        Arc::new(NetBlocks::new(&online.net, &self.parts.store, Vec::new(), FetchOptions::of(&online.net)))
     }
 
     pub(super) fn parts(&self) -> &Parts {

@@ -109,7 +109,7 @@ impl Parts {
                 let blocks = network.client.blocks(root).await;
                 blocks.map_err(|error| ApiError::new(ErrorCode::NotFound, chain_text(&error)))
             }
-            None => Ok(NetBlocks::new(&self.net, &self.store, Vec::new(), FetchOptions::default())),
+            None => Ok(NetBlocks::new(&self.net, &self.store, Vec::new(), FetchOptions::of(&self.net))),
         }
     }
 
