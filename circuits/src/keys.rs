@@ -31,8 +31,8 @@ use ark_groth16::PreparedVerifyingKey;
 use hpips_types::{Blake3Hash, NetworkParams};
 
 use crate::circuit::CircuitId;
-use format::{Part, ProvingHeader, Reader};
 pub use format::{HASH_BYTES, HEAD_BYTES};
+use format::{Part, ProvingHeader, Reader};
 pub(crate) use format::{Point, Writer};
 pub use stored::{KeySource, StoredKey};
 pub(crate) use stored::{List, PIECE};

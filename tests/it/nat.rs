@@ -28,7 +28,8 @@ impl Internet {
             let run = Command::new(program).args(args).stdout(Stdio::null()).stderr(Stdio::null()).status();
             run.is_ok_and(|status| status.success())
         };
-        let can = quiet("nft", &["--version"]) && quiet("unshare", &["--net", "ip", "link", "add", "br", "type", "bridge"]);
+        let can = quiet("nft", &["--version"])
+            && quiet("unshare", &["--net", "ip", "link", "add", "br", "type", "bridge"]);
         if !can {
             eprintln!("skipped: namespaces need root, ip and nft");
             return None;
@@ -65,7 +66,9 @@ impl Internet {
     fn public(&mut self, name: &str, address: &str) -> String {
         let (host, wan) = (self.namespace(name), self.name("wan"));
         let port = format!("to-{name}");
-        self.run(&["link", "add", "wan", "netns", &host, "type", "veth", "peer", "name", &port, "netns", &wan]);
+        self.run(&[
+            "link", "add", "wan", "netns", &host, "type", "veth", "peer", "name", &port, "netns", &wan,
+        ]);
         self.run(&["-n", &wan, "link", "set", &port, "master", "br", "up"]);
         self.run(&["-n", &host, "address", "add", &format!("{address}/24"), "dev", "wan"]);
         self.run(&["-n", &host, "link", "set", "wan", "up"]);
@@ -76,7 +79,9 @@ impl Internet {
     fn home(&mut self, name: &str, public: &str, lan: &str, rule: &str) -> String {
         let router = self.public(&format!("{name}-router"), public);
         let host = self.namespace(name);
-        self.run(&["link", "add", "lan", "netns", &router, "type", "veth", "peer", "name", "eth", "netns", &host]);
+        self.run(&[
+            "link", "add", "lan", "netns", &router, "type", "veth", "peer", "name", "eth", "netns", &host,
+        ]);
         self.run(&["-n", &router, "address", "add", &format!("{lan}.1/24"), "dev", "lan"]);
         self.run(&["-n", &router, "link", "set", "lan", "up"]);
         self.run(&["-n", &host, "address", "add", &format!("{lan}.2/24"), "dev", "eth"]);
@@ -124,7 +129,8 @@ impl Host {
         let repo = folder.path().join("repo");
         ok(&repo, &["init"]);
         let config = repo.join("config");
-        let mut json: serde_json::Value = serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
+        let mut json: serde_json::Value =
+            serde_json::from_str(&fs::read_to_string(&config).unwrap()).unwrap();
         json["listen"] = serde_json::json!(["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]);
         json["mdns"] = false.into();
         json["upnp"] = false.into();
@@ -132,7 +138,8 @@ impl Host {
         fs::write(&config, json.to_string()).unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace]).arg(hpips()).arg("daemon").env("HPIPS_PATH", &repo);
-        let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let daemon =
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let mut host = Self { namespace: namespace.to_owned(), folder, daemon };
         let end = Instant::now() + WAIT;
         while !host.run(&["status", "--json"]).status.success() {

@@ -74,7 +74,7 @@ fn what_cannot_be_done_is_said_before_anything_is() {
     place.ok("init");
     place.fails("prover export", 1, &["hpips daemon"]);
     place.ok("config --json Hpips.ProvingMemory 1000000");
-    place.fails("prover bench --keys nowhere", 1, &["24.4 MB", "1.00 MB", "Hpips.ProvingMemory"]);
+    place.fails("prover bench --keys nowhere", 1, &["66.2 MB", "1.00 MB", "Hpips.ProvingMemory"]);
     assert!(!place.path("nowhere").exists());
 }
 

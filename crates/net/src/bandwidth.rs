@@ -61,8 +61,13 @@ struct Shared {
 impl Bandwidth {
     /// Bytes a second, at least [`BANDWIDTH_MIN`]; `None` for no bound.
     pub(crate) fn new(received: Option<u64>, sent: Option<u64>) -> Self {
-        let bucket = |rate: u64| Mutex::new(Bucket { rate: rate.max(BANDWIDTH_MIN), clear_at: Duration::ZERO });
-        Self(Arc::new(Shared { began: Instant::now(), received: received.map(bucket), sent: sent.map(bucket) }))
+        let bucket =
+            |rate: u64| Mutex::new(Bucket { rate: rate.max(BANDWIDTH_MIN), clear_at: Duration::ZERO });
+        Self(Arc::new(Shared {
+            began: Instant::now(),
+            received: received.map(bucket),
+            sent: sent.map(bucket),
+        }))
     }
 
     /// For one stream; `None` where nothing is bounded.

@@ -153,12 +153,7 @@ pub(crate) struct OpenRequest {
 }
 
 impl Behaviour {
-    pub(crate) fn new(
-        accepting: Accepting,
-        peers: Arc<Peers>,
-        bandwidth: Bandwidth,
-        open: Duration,
-    ) -> Self {
+    pub(crate) fn new(accepting: Accepting, peers: Arc<Peers>, bandwidth: Bandwidth, open: Duration) -> Self {
         Self { accepting, peers, bandwidth, open, requests: VecDeque::new(), waker: None }
     }
 

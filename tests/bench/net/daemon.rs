@@ -79,9 +79,23 @@ pub(super) fn rest(runtime: &Runtime, table: &mut Table) {
     let status = std::fs::read_to_string(format!("/proc/{}/status", node.pid())).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
     let rss = line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0;
-    let row = |what: String, figure, reach: &str| Row { what, figure, limit: String::new(), ratio: None, reach: reach.into() };
-    table.rows.push(row(format!("daemon::at rest, memory/connections={peers}"), format!("{rss:.0} MiB"), "<= 150 MB"));
-    table.rows.push(row(format!("daemon::at rest, processor/connections={peers}"), format!("{share:.1} % of a core"), "<= 2 %"));
+    let row = |what: String, figure, reach: &str| Row {
+        what,
+        figure,
+        limit: String::new(),
+        ratio: None,
+        reach: reach.into(),
+    };
+    table.rows.push(row(
+        format!("daemon::at rest, memory/connections={peers}"),
+        format!("{rss:.0} MiB"),
+        "<= 150 MB",
+    ));
+    table.rows.push(row(
+        format!("daemon::at rest, processor/connections={peers}"),
+        format!("{share:.1} % of a core"),
+        "<= 2 %",
+    ));
     for net in nets {
         runtime.block_on(net.shutdown());
     }

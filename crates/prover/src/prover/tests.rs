@@ -115,13 +115,18 @@ fn parameters_without_circuits_are_refused() {
 #[test]
 fn a_proof_that_needs_too_much_memory_is_refused_with_both_numbers() {
     let dir = tempfile::tempdir().unwrap();
-    let config = Config { memory_bytes: 10_000_000, ..config(dir.path()) };
+    let shape = Shape::of(&small()).unwrap();
+    let window = cost::proving_bytes(CircuitKind::Window, &shape);
+    let config = Config { memory_bytes: window, ..config(dir.path()) };
     let prover = Prover::open(config, &small()).unwrap();
     let (statement, witness) = sample(&small()).activation(1);
     let refused = prover.prove(statement, witness, WINDOW).unwrap_err();
-    let ProveError::Memory { needed, allowed: 10_000_000, .. } = refused else { panic!("{refused:?}") };
+    let ProveError::Memory { needed, allowed, .. } = refused else { panic!("{refused:?}") };
+    assert_eq!((needed, allowed), (cost::proving_bytes(CircuitKind::Activation, &shape), window));
     let text = refused.to_string();
-    assert!(text.contains(&ByteCount::new(needed).to_short()) && text.contains("10.0 MB"), "{text}");
+    for bytes in [needed, allowed] {
+        assert!(text.contains(&ByteCount::new(bytes).to_short()), "{text}");
+    }
     // The smaller circuit fits.
     let (statement, witness) = sample(&small()).window(1);
     prover.prove(statement, witness, WINDOW).unwrap();
