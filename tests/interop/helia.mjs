@@ -10,7 +10,9 @@ import { noise } from '@libp2p/noise'
 import { ping } from '@libp2p/ping'
 import { tcp } from '@libp2p/tcp'
 import { yamux } from '@libp2p/yamux'
+import { multiaddr } from '@multiformats/multiaddr'
 import { createHeliaLight } from 'helia'
+import { CID } from 'multiformats/cid'
 
 const node = await withBitswap(withLibp2pLight(createHeliaLight(), {
   addresses: { listen: ['/ip4/127.0.0.1/tcp/0'] },
@@ -30,6 +32,21 @@ const commands = {
     const bytes = new Uint8Array(length)
     for (let at = 0; at < length; at++) bytes[at] = (byte + at * 31 + (at >> 8) * 17 + (at >> 16) * 7) & 255
     return { cid: (await files.addBytes(bytes)).toString(), hash: hash(bytes) }
+  },
+  // Helia asks whom its routing names, not whoever is connected: a session is told of the one provider.
+  async cat ({ cid, provider }) {
+    const root = CID.parse(cid)
+    const blockstore = node.blockstore.createSession(root, { providers: [multiaddr(provider)] })
+    const digest = createHash('sha256')
+    for await (const part of unixfs({ ...node, blockstore }).cat(root)) digest.update(part)
+    return digest.digest('hex')
+  },
+  async ls ({ cid, provider }) {
+    const root = CID.parse(cid)
+    const blockstore = node.blockstore.createSession(root, { providers: [multiaddr(provider)] })
+    const names = []
+    for await (const entry of unixfs({ ...node, blockstore }).ls(root)) names.push(entry.name)
+    return names
   }
 }
 

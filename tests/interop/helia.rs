@@ -1,4 +1,4 @@
-//! Blocks from Helia to HPIPS, over bitswap on loopback.
+//! Blocks between Helia and HPIPS, over bitswap on loopback.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Write};
@@ -8,6 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
+use crate::cids::noise;
 use crate::kubo::skipped;
 use crate::node::Node;
 
@@ -74,4 +75,33 @@ fn files_come_from_helia() {
         assert_eq!(got.len(), length);
         assert_eq!(added["hash"], hash(&got), "{length} bytes");
     }
+}
+
+#[test]
+fn helia_gets_files_and_directories() {
+    let Some(mut helia) = Helia::start() else { return };
+    let node = Node::start();
+    let addresses = node.ok(&["id", "-f", "<addrs>"]);
+    let provider = addresses.lines().find(|line| line.contains("/tcp/")).expect("a TCP address");
+    let file = node.folder().join("file");
+    for (length, flags) in [(1000, &["--chunker=size-262144"][..]), (5_000_000, &["--chunker=size-1048576"])] {
+        let bytes = noise(length, 21);
+        fs::write(&file, &bytes).unwrap();
+        let args = [&["add", "--local", "-Q"], flags, &[file.to_str().unwrap()]].concat();
+        let cid = node.ok(&args);
+        let got = helia.ask("cat", json!({ "cid": cid.trim(), "provider": provider }));
+        assert_eq!(got, hash(&bytes), "{length} bytes");
+    }
+    // So many entries that the directory is a HAMT.
+    let tree = node.folder().join("tree");
+    fs::create_dir(&tree).unwrap();
+    let names: Vec<String> = (0..6_000).map(|entry| format!("entry-{entry:05}")).collect();
+    for name in &names {
+        fs::write(tree.join(name), name).unwrap();
+    }
+    let cid = node.ok(&["add", "--local", "-r", "-Q", tree.to_str().unwrap()]);
+    let listed = helia.ask("ls", json!({ "cid": cid.trim(), "provider": provider }));
+    let mut listed: Vec<&str> = listed.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    listed.sort_unstable();
+    assert_eq!(listed, names);
 }
