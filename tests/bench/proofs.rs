@@ -14,6 +14,7 @@ use ark_groth16::Groth16;
 use ark_groth16::r1cs_to_qap::LibsnarkReduction;
 use ark_serialize::CanonicalSerialize;
 use hpips_circuits::prove::{Blinding, create};
+use hpips_circuits::verify::WellFormed;
 use hpips_circuits::{
     CircuitId, KeySource, Matrices, ProvingKey, StoredKey, Verifier, Witness, assign, circuit, insecure_key,
     proving_bytes,
@@ -455,6 +456,20 @@ fn checks(
         took,
         Some(("limit", Duration::from_micros(2_500))),
         "<= 2.5 ms",
+    );
+    let parsed = least(10, || drop(black_box(WellFormed::parse(proof))));
+    table.time(
+        &format!("verify::WellFormed::parse/{}", params.name),
+        parsed,
+        Some(("check", took)),
+        "a part of it",
+    );
+    let inputs = least(10, || drop(black_box(statement.public_inputs())));
+    table.time(
+        &format!("Statement::public_inputs/{}", params.name),
+        inputs,
+        Some(("check", took)),
+        "a part of it",
     );
     let batch = vec![(statement.clone(), *proof); 1_024];
     let took = cpu(|| verifier.verify(&batch)).1 / 1_024;

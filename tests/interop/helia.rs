@@ -84,7 +84,8 @@ fn helia_gets_files_and_directories() {
     let addresses = node.ok(&["id", "-f", "<addrs>"]);
     let provider = addresses.lines().find(|line| line.contains("/tcp/")).expect("a TCP address");
     let file = node.folder().join("file");
-    for (length, flags) in [(1000, &["--chunker=size-262144"][..]), (5_000_000, &["--chunker=size-1048576"])] {
+    for (length, flags) in [(1000, &["--chunker=size-262144"][..]), (5_000_000, &["--chunker=size-1048576"])]
+    {
         let bytes = noise(length, 21);
         fs::write(&file, &bytes).unwrap();
         let args = [&["add", "--local", "-Q"], flags, &[file.to_str().unwrap()]].concat();
@@ -101,7 +102,8 @@ fn helia_gets_files_and_directories() {
     }
     let cid = node.ok(&["add", "--local", "-r", "-Q", tree.to_str().unwrap()]);
     let listed = helia.ask("ls", json!({ "cid": cid.trim(), "provider": provider }));
-    let mut listed: Vec<&str> = listed.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
+    let mut listed: Vec<&str> =
+        listed.as_array().unwrap().iter().map(|name| name.as_str().unwrap()).collect();
     listed.sort_unstable();
     assert_eq!(listed, names);
 }

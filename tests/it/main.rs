@@ -6,7 +6,7 @@
 mod binary;
 mod killed;
 mod local;
-mod nat;
+mod namespaces;
 #[path = "../interop/node.rs"]
 #[allow(dead_code, reason = "shared with the tests beside other programs, which use more of it")]
 mod node;

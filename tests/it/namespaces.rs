@@ -1,11 +1,13 @@
-//! Nodes behind address translation, in network namespaces of the test's own making: a relay that everybody reaches, two
-//! homes whose routers let nothing in that nobody inside asked for.
+//! Nodes in networks of the test's own making, which are namespaces: neighbours that find each other, and homes behind
+//! address translation, whose routers let nothing in that nobody inside asked for, with a relay that everybody reaches.
 //!
 //! Needs root, `ip` and `nft`; says "skipped" where one is missing.
 
 use std::fs;
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
@@ -14,6 +16,16 @@ use crate::binary::{hpips, ok};
 
 /// How long anything may take on a loaded machine.
 const WAIT: Duration = Duration::from_secs(120);
+
+fn skipped() {
+    let _ = writeln!(std::io::stderr().lock(), "skipped: namespaces need root, ip and nft");
+}
+
+/// What tells the namespaces of this test from those of others that run now.
+fn prefix() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("hpips-test-{}-{}-", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
+}
 
 /// Namespaces, removed with everything in them at the end.
 struct Internet {
@@ -29,15 +41,15 @@ impl Internet {
             run.is_ok_and(|status| status.success())
         };
         let can = quiet("nft", &["--version"])
-            && quiet("unshare", &["--net", "ip", "link", "add", "br", "type", "bridge"]);
+            && quiet("unshare", &["--net", "ip", "link", "add", "name", "bridge", "type", "bridge"]);
         if !can {
-            eprintln!("skipped: namespaces need root, ip and nft");
+            skipped();
             return None;
         }
-        let mut internet = Self { prefix: format!("hpips-test-{}-", std::process::id()), made: Vec::new() };
+        let mut internet = Self { prefix: prefix(), made: Vec::new() };
         let wan = internet.namespace("wan");
-        internet.run(&["-n", &wan, "link", "add", "br", "type", "bridge"]);
-        internet.run(&["-n", &wan, "link", "set", "br", "up"]);
+        internet.run(&["-n", &wan, "link", "add", "name", "bridge", "type", "bridge"]);
+        internet.run(&["-n", &wan, "link", "set", "bridge", "up"]);
         Some(internet)
     }
 
@@ -65,11 +77,13 @@ impl Internet {
     /// A machine with a public address.
     fn public(&mut self, name: &str, address: &str) -> String {
         let (host, wan) = (self.namespace(name), self.name("wan"));
-        let port = format!("to-{name}");
+        // Names of interfaces are short.
+        let port = format!("port-{}", self.made.len());
         self.run(&[
-            "link", "add", "wan", "netns", &host, "type", "veth", "peer", "name", &port, "netns", &wan,
+            "link", "add", "name", "wan", "netns", &host, "type", "veth", "peer", "name", &port, "netns",
+            &wan,
         ]);
-        self.run(&["-n", &wan, "link", "set", &port, "master", "br", "up"]);
+        self.run(&["-n", &wan, "link", "set", &port, "master", "bridge", "up"]);
         self.run(&["-n", &host, "address", "add", &format!("{address}/24"), "dev", "wan"]);
         self.run(&["-n", &host, "link", "set", "wan", "up"]);
         host
@@ -80,7 +94,8 @@ impl Internet {
         let router = self.public(&format!("{name}-router"), public);
         let host = self.namespace(name);
         self.run(&[
-            "link", "add", "lan", "netns", &router, "type", "veth", "peer", "name", "eth", "netns", &host,
+            "link", "add", "name", "lan", "netns", &router, "type", "veth", "peer", "name", "eth", "netns",
+            &host,
         ]);
         self.run(&["-n", &router, "address", "add", &format!("{lan}.1/24"), "dev", "lan"]);
         self.run(&["-n", &router, "link", "set", "lan", "up"]);
@@ -124,7 +139,12 @@ struct Host {
 }
 
 impl Host {
+    /// One that is told of relays and of nobody else.
     fn start(namespace: &str, relays: &[String]) -> Self {
+        Self::with(namespace, |config| config["relays"] = relays.into())
+    }
+
+    fn with(namespace: &str, change: impl FnOnce(&mut serde_json::Value)) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let repo = folder.path().join("repo");
         ok(&repo, &["init"]);
@@ -134,7 +154,7 @@ impl Host {
         json["listen"] = serde_json::json!(["/ip4/0.0.0.0/tcp/4001", "/ip4/0.0.0.0/udp/4001/quic-v1"]);
         json["mdns"] = false.into();
         json["upnp"] = false.into();
-        json["relays"] = relays.into();
+        change(&mut json);
         fs::write(&config, json.to_string()).unwrap();
         let mut command = Command::new("ip");
         command.args(["netns", "exec", namespace]).arg(hpips()).arg("daemon").env("HPIPS_PATH", &repo);
@@ -200,6 +220,19 @@ fn noise(count: u32) -> Vec<u8> {
     (0..count).map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8).collect()
 }
 
+#[test]
+fn neighbours_find_each_other() {
+    let Some(mut internet) = Internet::start() else { return };
+    let hosts = [("first", "10.3.0.1"), ("second", "10.3.0.2")].map(|(name, address)| {
+        let namespace = internet.public(name, address);
+        internet.run(&["-n", &namespace, "route", "add", "224.0.0.0/4", "dev", "wan"]);
+        Host::with(&namespace, |config| config["mdns"] = true.into())
+    });
+    let [first, second] = &hosts;
+    let name = second.name();
+    first.until("its neighbour", &["swarm", "peers"], |said| said.contains(&name));
+}
+
 /// A relay and two homes with a node each, the second connected with the first through the relay.
 fn two_homes(internet: &mut Internet, rule: &str) -> (Host, Host, Host) {
     let public = internet.public("relay", "45.45.45.1");
@@ -216,6 +249,7 @@ fn two_homes(internet: &mut Internet, rule: &str) -> (Host, Host, Host) {
 }
 
 #[test]
+#[ignore = "no direct way is found yet: docs/status.md"]
 fn two_homes_find_a_direct_way_through_their_routers() {
     let Some(mut internet) = Internet::start() else { return };
     let (_relay, first, second) = two_homes(&mut internet, "");
