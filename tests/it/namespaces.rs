@@ -249,7 +249,6 @@ fn two_homes(internet: &mut Internet, rule: &str) -> (Host, Host, Host) {
 }
 
 #[test]
-#[ignore = "no direct way is found yet: docs/status.md"]
 fn two_homes_find_a_direct_way_through_their_routers() {
     let Some(mut internet) = Internet::start() else { return };
     let (_relay, first, second) = two_homes(&mut internet, "");

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hpips_types::AccountId;
 use libp2p::core::ConnectedPoint;
+use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::broadcast;
 
@@ -109,6 +110,10 @@ impl Line {
     }
 }
 
+fn is_relayed(address: &Multiaddr) -> bool {
+    address.iter().any(|part| part == Protocol::P2pCircuit)
+}
+
 /// Connected peers. Written by the swarm's task alone.
 #[derive(Debug)]
 pub(crate) struct Peers {
@@ -131,15 +136,21 @@ impl Peers {
         self.connected.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// A connection stands. Of several with one peer the first is shown, or the first direct one.
     pub(crate) fn connect(&self, peer: PeerId, endpoint: &ConnectedPoint) {
         let mut connected = self.lock();
-        if connected.contains_key(&peer) {
+        let address = endpoint.get_remote_address().clone();
+        let address = split_peer(&address).map_or(address, |(_, bare)| bare);
+        if let Some(line) = connected.get_mut(&peer) {
+            if is_relayed(&line.info.address) && !endpoint.is_relayed() {
+                line.info.address = address;
+                line.info.is_outbound = endpoint.is_dialer();
+            }
             return;
         }
-        let address = endpoint.get_remote_address().clone();
         let info = PeerInfo {
             peer,
-            address: split_peer(&address).map_or(address, |(_, bare)| bare),
+            address,
             is_outbound: endpoint.is_dialer(),
             latency: None,
             agent: String::new(),
@@ -153,6 +164,12 @@ impl Peers {
         connected.insert(peer, line);
         drop(connected);
         // Nobody listening is fine.
+        let _ = self.events.send(PeerEvent::Connected(peer));
+    }
+
+    /// The streams with a peer are gone, and it is still connected: whoever has some begins anew.
+    pub(crate) fn moved(&self, peer: PeerId) {
+        let _ = self.events.send(PeerEvent::Disconnected(peer));
         let _ = self.events.send(PeerEvent::Connected(peer));
     }
 

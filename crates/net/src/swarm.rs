@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use futures::StreamExt;
 use hpips_types::AccountId;
+use libp2p::core::ConnectedPoint;
 use libp2p::core::transport::ListenerId;
 use libp2p::multiaddr::Protocol;
 use libp2p::swarm::dial_opts::{DialOpts, PeerCondition};
-use libp2p::swarm::{DialError, SwarmEvent};
+use libp2p::swarm::{ConnectionId, DialError, SwarmEvent};
 use libp2p::{
     Multiaddr, PeerId, StreamProtocol, Swarm, autonat, gossipsub, identify, kad, mdns, ping, relay, upnp,
 };
@@ -95,6 +96,8 @@ pub(crate) struct Actor {
     /// Relays of the configuration, and those found; with the listener while one stands.
     relays: HashMap<PeerId, (Multiaddr, Option<ListenerId>)>,
     relays_kept: HashSet<PeerId>,
+    /// Connections through relays that stand, by peer, and whether a direct one has replaced them.
+    relayed: HashMap<PeerId, Vec<(ConnectionId, bool)>>,
     /// Connections with peers elsewhere on the internet: without any, this is a network of its own.
     public_connections: usize,
     tick: Interval,
@@ -165,6 +168,7 @@ impl Actor {
             announces_public: config.announces_public,
             relays_kept: relays.keys().copied().collect(),
             relays,
+            relayed: HashMap::new(),
             public_connections: 0,
             tick,
             started: Instant::now(),
@@ -335,7 +339,10 @@ impl Actor {
                     }
                 }
             }
-            SwarmEvent::ConnectionEstablished { peer_id, endpoint, num_established, .. } => {
+            SwarmEvent::ConnectionEstablished {
+                peer_id, connection_id, endpoint, num_established, ..
+            } => {
+                self.prefer_direct(peer_id, connection_id, &endpoint, num_established.get());
                 if endpoint.is_dialer() {
                     let address = endpoint.get_remote_address().clone();
                     let bare = split_peer(&address).map_or(address, |(_, bare)| bare);
@@ -355,12 +362,18 @@ impl Actor {
                     let _ = reply.send(Ok(()));
                 }
             }
-            SwarmEvent::ConnectionClosed { peer_id, endpoint, num_established, cause, .. } => {
+            SwarmEvent::ConnectionClosed {
+                peer_id, connection_id, endpoint, num_established, cause, ..
+            } => {
+                let is_replaced = self.forget_relayed(peer_id, connection_id);
                 if is_public(endpoint.get_remote_address()) {
                     self.public_connections = self.public_connections.saturating_sub(1);
                     self.set_modes();
                 }
                 if num_established > 0 {
+                    if is_replaced {
+                        self.peers.moved(peer_id);
+                    }
                     return;
                 }
                 tracing::debug!(peer = %peer_id, ?cause, "disconnected");
@@ -383,6 +396,34 @@ impl Actor {
             SwarmEvent::Behaviour(event) => self.on_behaviour(event),
             _ => {}
         }
+    }
+
+    /// Closes connections through relays once there is a direct one: a relay carries little and not for long, and a new
+    /// stream may open on any connection.
+    fn prefer_direct(&mut self, peer: PeerId, id: ConnectionId, endpoint: &ConnectedPoint, connections: u32) {
+        if !endpoint.is_relayed() {
+            for (relayed, is_replaced) in self.relayed.get_mut(&peer).into_iter().flatten() {
+                *is_replaced = true;
+                self.swarm.close_connection(*relayed);
+            }
+            return;
+        }
+        let relayed = self.relayed.entry(peer).or_default();
+        relayed.push((id, false));
+        if usize::try_from(connections).is_ok_and(|connections| connections > relayed.len()) {
+            self.swarm.close_connection(id);
+        }
+    }
+
+    /// A connection is gone; whether it was one through a relay that a direct one has replaced.
+    fn forget_relayed(&mut self, peer: PeerId, id: ConnectionId) -> bool {
+        let Some(relayed) = self.relayed.get_mut(&peer) else { return false };
+        let is_replaced = relayed.contains(&(id, true));
+        relayed.retain(|(other, _)| *other != id);
+        if relayed.is_empty() {
+            self.relayed.remove(&peer);
+        }
+        is_replaced
     }
 
     fn on_behaviour(&mut self, event: BehaviourEvent) {
