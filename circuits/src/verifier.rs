@@ -85,7 +85,7 @@ impl ProofVerifier for Verifier {
     /// Batches the proofs of each circuit: about 0.5 ms of a core each while all are true.
     fn verify(&self, items: &[(Statement, ProofBytes)]) -> Vec<bool> {
         let mut verdicts = vec![false; items.len()];
-        // Half of a check: three points are decoded.
+        // A third of a check in a batch: three points are decoded.
         let decoded: Vec<Option<Claim>> =
             items.par_iter().map(|(statement, proof)| self.claim(statement, proof).ok()).collect();
         let mut decoded: Vec<_> = decoded.into_iter().enumerate().collect();
