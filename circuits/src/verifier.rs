@@ -85,20 +85,12 @@ impl ProofVerifier for Verifier {
     /// Batches the proofs of each circuit: about 0.5 ms of a core each while all are true.
     fn verify(&self, items: &[(Statement, ProofBytes)]) -> Vec<bool> {
         let mut verdicts = vec![false; items.len()];
-        // A third of a check in a batch: three points are decoded.
-        let decoded: Vec<Option<Claim>> =
-            items.par_iter().map(|(statement, proof)| self.claim(statement, proof).ok()).collect();
-        let mut decoded: Vec<_> = decoded.into_iter().enumerate().collect();
         for kind in circuit::KINDS {
-            let (mut places, mut claims) = (Vec::new(), Vec::new());
-            for (place, claim) in &mut decoded {
-                if items[*place].0.kind() == kind
-                    && let Some(claim) = claim.take()
-                {
-                    places.push(*place);
-                    claims.push(claim);
-                }
-            }
+            let of_kind = items.par_iter().enumerate().filter(|(_, (statement, _))| statement.kind() == kind);
+            // Three points of each are decoded here: a third of a check in a batch.
+            let (places, claims): (Vec<usize>, Vec<Claim>) = of_kind
+                .filter_map(|(place, (statement, proof))| Some((place, self.claim(statement, proof).ok()?)))
+                .unzip();
             for (place, verdict) in places.into_iter().zip(self.key(kind).verify_batch(&claims)) {
                 verdicts[place] = verdict.is_ok();
             }

@@ -390,7 +390,7 @@ impl Inner {
                         Some(Provider { peer, addresses }) if tried.insert(peer) => {
                             let net = self.net.clone();
                             dials.spawn(async move {
-                                net.learn(peer, addresses).await;
+                                net.heard_of(peer, addresses).await;
                                 net.connect_peer(peer).await.is_ok()
                             });
                         }

@@ -9,12 +9,13 @@ use std::time::{Duration, Instant};
 
 use tokio::time::Sleep;
 
-/// Bytes a second below which nothing is set: a message of 2 MiB would take longer than peers wait for it.
+/// Bytes a second below which nothing is set: the longest block takes half a minute then, and a peer that takes nothing
+/// for a whole one has its stream closed.
 pub const BANDWIDTH_MIN: u64 = 64 << 10;
 /// What one stream takes at once, so that others come between.
 const TURN_BYTES: u64 = 16 << 10;
-/// What may be made up for after a pause: a tenth of a second's bytes, or one turn where that is more.
-const BURST: u64 = 10;
+/// What may be made up for after a pause: the bytes of so long, or one turn where that is more.
+const BURST: Duration = Duration::from_millis(100);
 
 /// Bytes a second in one direction.
 #[derive(Debug)]
@@ -27,13 +28,12 @@ struct Bucket {
 impl Bucket {
     /// Takes a turn's bytes at most; how long to wait where nothing is left. `now` is since any fixed moment.
     fn take(&mut self, now: Duration, wanted: u64) -> Result<u64, Duration> {
-        let burst = self.time(TURN_BYTES).max(Duration::from_secs(1) / u32::try_from(BURST).unwrap_or(1));
-        let since = now.saturating_sub(burst);
         if self.clear_at > now {
             return Err(self.clear_at - now);
         }
         let bytes = wanted.min(TURN_BYTES);
-        self.clear_at = self.clear_at.max(since) + self.time(bytes);
+        let burst = BURST.max(self.time(TURN_BYTES));
+        self.clear_at = self.clear_at.max(now.saturating_sub(burst)) + self.time(bytes);
         Ok(bytes)
     }
 
@@ -154,7 +154,7 @@ mod tests {
                 }
             }
             let whole = rate * 10;
-            assert!(bytes >= whole && bytes <= whole + rate / BURST + 2 * TURN_BYTES, "{bytes} of {whole}");
+            assert!(bytes >= whole && bytes <= whole + rate / 10 + 2 * TURN_BYTES, "{bytes} of {whole}");
         }
     }
 

@@ -286,9 +286,10 @@ impl Net {
         }
     }
 
-    /// As [`Net::address_book`], of any peer; addresses without `/p2p/NAME`.
-    pub async fn learn(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
-        let _ = self.command(Command::Addresses(peer, addresses)).await;
+    /// Remembers addresses that somebody says a peer has, without `/p2p/NAME`: behind those known, which a liar cannot
+    /// displace.
+    pub async fn heard_of(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let _ = self.command(Command::Heard(peer, addresses)).await;
     }
 
     /// As [`Net::address_book`], and stays connected with the account from now on, as with [`Config::peers`].

@@ -48,6 +48,8 @@ pub(crate) enum Command {
     Dial(Multiaddr, oneshot::Sender<Result<(), OpenError>>),
     Open(PeerId, StreamProtocol, Opened),
     Addresses(PeerId, Vec<Multiaddr>),
+    /// Remembers addresses that somebody says a peer has, behind those known.
+    Heard(PeerId, Vec<Multiaddr>),
     Keep(PeerId, Vec<Multiaddr>),
     Disconnect(PeerId),
     Subscribe(gossipsub::IdentTopic, mpsc::Sender<(AccountId, Bytes)>),
@@ -239,6 +241,12 @@ impl Actor {
                     if self.swarm.is_connected(&peer) {
                         self.book.connected(peer);
                     }
+                }
+            }
+            Command::Heard(peer, addresses) => {
+                addresses.into_iter().for_each(|address| self.book.add_behind(peer, address));
+                if self.swarm.is_connected(&peer) {
+                    self.book.connected(peer);
                 }
             }
             Command::Keep(peer, addresses) => {

@@ -10,12 +10,10 @@ use hpips_proofs::shape::ShapeError;
 use hpips_proofs::{CircuitKind, Shape};
 use hpips_types::{Blake3Hash, NetworkParams};
 
-use crate::key_store::{KeyStoreError, file_name, io_error};
+use crate::key_store::{KeyStoreError, VERIFYING_BYTES_MAX, file_name, io_error};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 1 << 20;
-/// A verifying key has 0.7 to 2.3 kB.
-const VERIFYING_BYTES_MAX: u64 = 64 << 10;
 
 /// Which of a circuit's two files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

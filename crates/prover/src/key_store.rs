@@ -26,7 +26,7 @@ use tracing::{info, warn};
 /// Largest key file that is read, bytes: 2^24 constraints, sixteen times the largest circuit of `main`.
 const FILE_BYTES_MAX: u64 = 10 << 30;
 /// Largest verifying key that is read into memory, bytes: twenty times one of ours.
-const VERIFYING_BYTES_MAX: u64 = 32 << 10;
+pub(crate) const VERIFYING_BYTES_MAX: u64 = 32 << 10;
 
 /// Why a key is not to be had.
 #[derive(Debug, thiserror::Error)]
