@@ -3,9 +3,11 @@
 //! Coordinates are decimal numbers in strings, points projective with a last coordinate of one, elements of the
 //! quadratic extension `[c0, c1]` for `c0 + c1 u`. Source: docs/formats/keys.md, section 5.
 
-use ark_bls12_381::{Fq, G1Affine, G2Affine};
+use ark_bls12_381::{Bls12_381, Fq, G1Affine, G2Affine};
 use ark_ec::AffineRepr;
 use ark_ff::PrimeField;
+use ark_groth16::Proof;
+use ark_serialize::CanonicalDeserialize;
 use hpips_crypto::Fr;
 use hpips_proofs::{CircuitKind, ProofBytes, Statement};
 use serde::{Deserialize, Serialize};
@@ -13,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use crate::circuit;
 use crate::keys::{Origin, VerifyingKey};
 use crate::verifier::{Verifier, VerifyError};
-use crate::verify::WellFormed;
+use crate::verify::ProofError;
 
 /// A point of G1.
 pub type Point1 = [String; 3];
@@ -94,7 +96,7 @@ pub struct ProofExport {
 impl KeyExport {
     /// Of a key of this circuit.
     pub fn new(kind: CircuitKind, key: &VerifyingKey) -> Self {
-        let vk = &key.prepared.vk;
+        let vk = &key.inner;
         let of = key.of();
         Self {
             circuit: circuit::name(kind).to_owned(),
@@ -124,7 +126,8 @@ impl ProofExport {
     pub fn new(verifier: &Verifier, statement: &Statement, proof: &ProofBytes) -> Result<Self, VerifyError> {
         verifier.check(statement, proof)?;
         let kind = statement.kind();
-        let points = WellFormed::parse(proof)?;
+        let points = Proof::<Bls12_381>::deserialize_compressed(proof.as_bytes().as_slice())
+            .map_err(|_| ProofError::False)?;
         let signals: &[&str] = match kind {
             CircuitKind::Window => &["set root", "challenge digest", "leaf commitment", "tag"],
             CircuitKind::Activation => &["batch root", "challenge digest", "tag"],
@@ -134,9 +137,9 @@ impl ProofExport {
             signals: signals.iter().map(|name| (*name).to_owned()).collect(),
             public_signals: statement.public_inputs()?.iter().map(decimal_fr).collect(),
             proof: ProofJson {
-                pi_a: point_1(&points.0.a),
-                pi_b: point_2(&points.0.b),
-                pi_c: point_1(&points.0.c),
+                pi_a: point_1(&points.a),
+                pi_b: point_2(&points.b),
+                pi_c: point_1(&points.c),
                 protocol: "groth16".to_owned(),
                 curve: "bls12381".to_owned(),
             },

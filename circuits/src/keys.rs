@@ -27,10 +27,10 @@ mod format;
 mod stored;
 
 use ark_bls12_381::Bls12_381;
-use ark_groth16::PreparedVerifyingKey;
 use hpips_types::{Blake3Hash, NetworkParams};
 
 use crate::circuit::CircuitId;
+use crate::pairing::Checking;
 pub use format::{HASH_BYTES, HEAD_BYTES};
 use format::{Part, ProvingHeader, Reader};
 pub(crate) use format::{Point, Writer};
@@ -104,7 +104,8 @@ pub enum KeyError {
 #[derive(Clone, Debug)]
 pub struct VerifyingKey {
     pub(crate) of: KeyOf,
-    pub(crate) prepared: PreparedVerifyingKey<Bls12_381>,
+    pub(crate) inner: ark_groth16::VerifyingKey<Bls12_381>,
+    pub(crate) checking: Checking,
 }
 
 /// A proving key in memory, whole: about 600 bytes a constraint. Ceremonies change such keys; proofs are made
@@ -117,7 +118,7 @@ pub struct ProvingKey {
 
 impl VerifyingKey {
     pub(crate) fn new(of: KeyOf, inner: &ark_groth16::VerifyingKey<Bls12_381>) -> Self {
-        Self { of, prepared: ark_groth16::prepare_verifying_key(inner) }
+        Self { of, checking: Checking::new(inner), inner: inner.clone() }
     }
 
     /// What the key belongs to.
@@ -127,7 +128,7 @@ impl VerifyingKey {
 
     /// Public inputs of the circuit.
     pub fn inputs(&self) -> usize {
-        self.prepared.vk.gamma_abc_g1.len() - 1
+        self.inner.gamma_abc_g1.len() - 1
     }
 
     /// BLAKE3 of the file's bytes: names the key in a network's description.
@@ -137,7 +138,7 @@ impl VerifyingKey {
 
     /// The key as a file.
     pub fn to_bytes(&self) -> Vec<u8> {
-        in_memory(|writer| writer.header(&self.of, Part::Verifying, &self.prepared.vk))
+        in_memory(|writer| writer.header(&self.of, Part::Verifying, &self.inner))
     }
 
     /// Reads what a file begins with, [`HEAD_BYTES`] are enough: what it says it is, not whether it is whole.

@@ -16,7 +16,7 @@
 //! - [`keys`], [`setup`]: key files, and the insecure setup of test networks;
 //! - [`ceremony`]: contributions to a key by many parties, and the check of all of them;
 //! - `qap`, `msm`: constraints as polynomials, and sums of many points that come in pieces;
-//! - [`prove`], [`verify`], [`verifier`]: one proof; many checked at once; the trait the ledger knows.
+//! - [`prove`], `pairing`, [`verify`], [`verifier`]: one proof; many checked at once; the trait the ledger knows.
 //! - [`json`]: proofs and verifying keys for other programs.
 //!
 //! ```no_run
@@ -47,6 +47,7 @@ pub mod json;
 pub mod keys;
 pub mod matrices;
 mod msm;
+mod pairing;
 pub mod prove;
 mod qap;
 pub mod setup;

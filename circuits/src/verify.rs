@@ -1,15 +1,12 @@
 //! Checking proofs: one by one, or many of one circuit at a third of the cost.
 
-use ark_bls12_381::{Bls12_381, Fr, G1Affine, G1Projective, G2Affine};
-use ark_ec::pairing::Pairing;
-use ark_ec::{AffineRepr, CurveGroup, VariableBaseMSM};
-use ark_ff::{AdditiveGroup, Field, PrimeField};
-use ark_groth16::{Groth16, Proof};
-use ark_serialize::{CanonicalDeserialize, CanonicalSerialize};
+use ark_bls12_381::Fr;
+use ark_ff::Field;
+use ark_serialize::CanonicalSerialize;
 use hpips_proofs::ProofBytes;
-use rayon::prelude::*;
 
 use crate::keys::VerifyingKey;
+use crate::pairing::{Point1, Point2, Refused, Weighted, decode_1, decode_2};
 
 /// One of the three points of a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,7 +62,12 @@ pub enum ProofError {
 
 /// A proof whose points are in the right groups; whether it proves anything is not known yet.
 #[derive(Clone, Debug)]
-pub struct WellFormed(pub(crate) Proof<Bls12_381>);
+pub struct WellFormed {
+    bytes: ProofBytes,
+    a: Point1,
+    b: Point2,
+    c: Point1,
+}
 
 impl WellFormed {
     /// Takes the points out of a proof's bytes: `A`, `B`, `C` compressed, 48, 96 and 48 bytes.
@@ -75,10 +77,10 @@ impl WellFormed {
     pub fn parse(proof: &ProofBytes) -> Result<Self, ProofError> {
         let (a, rest) = proof.as_bytes().split_at(48);
         let (b, c) = rest.split_at(96);
-        let a = point::<G1Affine>(Part::A, a, G1Affine::is_in_correct_subgroup_assuming_on_curve)?;
-        let b = point::<G2Affine>(Part::B, b, G2Affine::is_in_correct_subgroup_assuming_on_curve)?;
-        let c = point::<G1Affine>(Part::C, c, G1Affine::is_in_correct_subgroup_assuming_on_curve)?;
-        Ok(Self(Proof { a, b, c }))
+        let a = decode_1(a).map_err(|refused| ProofError::of(Part::A, refused))?;
+        let b = decode_2(b).map_err(|refused| ProofError::of(Part::B, refused))?;
+        let c = decode_1(c).map_err(|refused| ProofError::of(Part::C, refused))?;
+        Ok(Self { bytes: *proof, a, b, c })
     }
 
     /// As [`parse`](Self::parse), for bytes of unknown length.
@@ -89,27 +91,21 @@ impl WellFormed {
         let proof = ProofBytes::from_slice(bytes).ok_or(ProofError::Length { got: bytes.len() })?;
         Self::parse(&proof)
     }
+
+    /// The bytes it was parsed from, the only ones that it has.
+    pub fn bytes(&self) -> &ProofBytes {
+        &self.bytes
+    }
 }
 
-fn point<P: AffineRepr + CanonicalDeserialize + CanonicalSerialize>(
-    part: Part,
-    bytes: &[u8],
-    in_subgroup: impl Fn(&P) -> bool,
-) -> Result<P, ProofError> {
-    // Decoding a compressed point computes y from x, so that it is on the curve or an error.
-    let point = P::deserialize_compressed_unchecked(bytes).map_err(|_| ProofError::Malformed(part))?;
-    let mut canonical = Vec::with_capacity(bytes.len());
-    point.serialize_compressed(&mut canonical).expect("writing to memory does not fail");
-    if canonical != bytes {
-        return Err(ProofError::Malformed(part));
+impl ProofError {
+    fn of(part: Part, refused: Refused) -> Self {
+        match refused {
+            Refused::Malformed => Self::Malformed(part),
+            Refused::Infinity => Self::Infinity(part),
+            Refused::WrongSubgroup => Self::WrongSubgroup(part),
+        }
     }
-    if point.is_zero() {
-        return Err(ProofError::Infinity(part));
-    }
-    if !in_subgroup(&point) {
-        return Err(ProofError::WrongSubgroup(part));
-    }
-    Ok(point)
 }
 
 /// A claim: public inputs in their documented order and the proof of it.
@@ -128,8 +124,7 @@ impl VerifyingKey {
     /// [`ProofError::Inputs`] or [`ProofError::False`].
     pub fn verify(&self, claim: &Claim) -> Result<(), ProofError> {
         self.check_inputs(claim)?;
-        let holds = Groth16::<Bls12_381>::verify_proof(&self.prepared, &claim.proof.0, &claim.inputs)
-            .expect("preparing inputs of the right number does not fail");
+        let holds = self.checking.hold(&[claim.weighted(Fr::ONE)]);
         if holds { Ok(()) } else { Err(ProofError::False) }
     }
 
@@ -166,8 +161,7 @@ impl VerifyingKey {
             let claim = &claims[index];
             bytes.clear();
             claim.inputs.serialize_compressed(&mut bytes).expect("writing to memory does not fail");
-            claim.proof.0.serialize_compressed(&mut bytes).expect("writing to memory does not fail");
-            hasher.update(&bytes);
+            hasher.update(&bytes).update(claim.proof.bytes().as_bytes());
         }
         let mut stream = hasher.finalize_xof();
         indices
@@ -193,31 +187,16 @@ impl VerifyingKey {
         }
     }
 
-    /// `product of e(f_i A_i, B_i) = e(alpha, beta)^(sum f) * e(sum f_i IC_i, gamma) * e(sum f_i C_i, delta)`.
     fn all_hold(&self, items: &[Item<'_>]) -> bool {
-        let key = &self.prepared.vk;
-        let factors: Vec<Fr> = items.iter().map(|item| item.factor).collect();
-        let mut scalars = vec![Fr::ZERO; key.gamma_abc_g1.len()];
-        for item in items {
-            scalars[0] += item.factor;
-            for (scalar, input) in scalars[1..].iter_mut().zip(&item.claim.inputs) {
-                *scalar += item.factor * input;
-            }
-        }
-        let c: Vec<G1Affine> = items.iter().map(|item| item.claim.proof.0.c).collect();
-        let inputs = G1Projective::msm(&key.gamma_abc_g1, &scalars).expect("as many points as scalars");
-        let c = G1Projective::msm(&c, &factors).expect("as many points as scalars");
-        let a: Vec<G1Projective> =
-            items.par_iter().map(|item| item.claim.proof.0.a.mul_bigint(item.factor.into_bigint())).collect();
-        let mut left = G1Projective::normalize_batch(&a);
-        left.extend([
-            (-inputs).into_affine(),
-            (-c).into_affine(),
-            (-(key.alpha_g1 * scalars[0])).into_affine(),
-        ]);
-        let mut right: Vec<G2Affine> = items.iter().map(|item| item.claim.proof.0.b).collect();
-        right.extend([key.gamma_g2, key.delta_g2, key.beta_g2]);
-        Bls12_381::multi_pairing(left, right).0 == <Bls12_381 as Pairing>::TargetField::ONE
+        let proofs: Vec<_> = items.iter().map(|item| item.claim.weighted(item.factor)).collect();
+        self.checking.hold(&proofs)
+    }
+}
+
+impl Claim {
+    fn weighted(&self, factor: Fr) -> Weighted<'_> {
+        let WellFormed { a, b, c, .. } = &self.proof;
+        Weighted { a, b, c, inputs: &self.inputs, factor }
     }
 }
 

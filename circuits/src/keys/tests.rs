@@ -111,7 +111,7 @@ fn files_round_trip() {
         let file = key.verifying_key().to_bytes();
         assert!(file.starts_with(b"HPIPS-INSECURE-VK\0"));
         let read = VerifyingKey::from_bytes(&file, id, &test_network()).unwrap();
-        assert_eq!((read.of, &read.prepared.vk), (key.of, &key.inner.vk));
+        assert_eq!((read.of, &read.inner), (key.of, &key.inner.vk));
         assert_eq!(read.inputs(), kind.inputs());
     }
 }

@@ -1,4 +1,10 @@
-use ark_ec::short_weierstrass::SWCurveConfig;
+use std::sync::LazyLock;
+
+use ark_bls12_381::{Bls12_381, G1Affine, g1, g2};
+use ark_ec::short_weierstrass::{Affine, SWCurveConfig};
+use ark_ec::{AffineRepr, CurveGroup};
+use ark_groth16::Proof;
+use ark_serialize::CanonicalDeserialize;
 use hpips_proofs::CircuitKind;
 
 use super::*;
@@ -126,14 +132,18 @@ fn errors_that_cancel_in_a_plain_sum_do_not_cancel() {
     let setup = setup();
     let mut claims = [setup.claim(2, 3), setup.claim(3, 2)];
     let shift = G1Affine::generator();
-    claims[0].proof.0.c = (claims[0].proof.0.c + shift).into_affine();
-    claims[1].proof.0.c = (claims[1].proof.0.c - shift).into_affine();
+    for (claim, shift) in claims.iter_mut().zip([shift, -shift]) {
+        let mut proof = decoded(claim.proof.bytes().as_bytes()).unwrap();
+        proof.c = (proof.c + shift).into_affine();
+        let mut bytes = [0; ProofBytes::LEN];
+        proof.serialize_compressed(&mut bytes[..]).unwrap();
+        claim.proof = WellFormed::parse(&ProofBytes::new(bytes)).unwrap();
+    }
     assert_eq!(setup.verifying.verify_batch(&claims), [Err(ProofError::False); 2]);
 }
 
 /// Some point of the curve that is not in the prime-order subgroup, compressed.
 fn outside_subgroup<C: SWCurveConfig>() -> Vec<u8> {
-    use ark_ec::short_weierstrass::Affine;
     let point = (1u64..)
         .find_map(|x| {
             Affine::<C>::get_point_from_x_unchecked(C::BaseField::from(x), false)
@@ -181,8 +191,8 @@ fn malformed_points_are_named() {
             });
         assert!(off_curve);
         let outside = match part {
-            Part::A | Part::C => outside_subgroup::<ark_bls12_381::g1::Config>(),
-            Part::B => outside_subgroup::<ark_bls12_381::g2::Config>(),
+            Part::A | Part::C => outside_subgroup::<g1::Config>(),
+            Part::B => outside_subgroup::<g2::Config>(),
         };
         assert_eq!(with(&outside), ProofError::WrongSubgroup(part));
     }
@@ -192,19 +202,69 @@ fn malformed_points_are_named() {
     assert!(WellFormed::parse_slice(&honest).is_ok());
 }
 
+/// The points of a proof as arkworks decodes them, and only if they are in the right groups.
+fn decoded(bytes: &[u8]) -> Result<Proof<Bls12_381>, ProofError> {
+    let (a, rest) = bytes.split_at(48);
+    let (b, c) = rest.split_at(96);
+    Ok(Proof { a: point(Part::A, a)?, b: point(Part::B, b)?, c: point(Part::C, c)? })
+}
+
+fn point<C: SWCurveConfig>(part: Part, bytes: &[u8]) -> Result<Affine<C>, ProofError> {
+    let point =
+        Affine::<C>::deserialize_compressed_unchecked(bytes).map_err(|_| ProofError::Malformed(part))?;
+    let mut canonical = Vec::new();
+    point.serialize_compressed(&mut canonical).unwrap();
+    if canonical != bytes {
+        return Err(ProofError::Malformed(part));
+    }
+    if point.is_zero() {
+        return Err(ProofError::Infinity(part));
+    }
+    if !point.is_in_correct_subgroup_assuming_on_curve() {
+        return Err(ProofError::WrongSubgroup(part));
+    }
+    Ok(point)
+}
+
+/// Compares the verdicts of both libraries on a proof's bytes.
+fn parse_as_arkworks(bytes: &[u8; 192]) {
+    let ours = WellFormed::parse(&ProofBytes::new(*bytes)).map(|proof| *proof.bytes().as_bytes());
+    assert_eq!(ours, decoded(bytes).map(|_| *bytes));
+}
+
 proptest::proptest! {
-    /// What parses is in the right groups and has one encoding only.
     #[test]
-    fn any_bytes_are_refused_or_canonical(mut bytes: [[u8; 32]; 6], flags: [u8; 3]) {
+    fn any_bytes_have_the_verdict_of_arkworks(mut bytes: [[u8; 32]; 6], flags: [u8; 3]) {
         bytes[0][0] = flags[0] >> 3 | 0x80;
         bytes[1][16] = flags[1] >> 3 | 0x80;
         bytes[4][16] = flags[2] >> 3 | 0x80;
-        let bytes: [u8; 192] = bytes.concat().try_into().unwrap();
-        if let Ok(WellFormed(proof)) = WellFormed::parse(&ProofBytes::new(bytes)) {
-            let mut again = Vec::new();
-            proof.serialize_compressed(&mut again).unwrap();
-            assert_eq!(again, bytes);
-            assert!(proof.b.is_in_correct_subgroup_assuming_on_curve());
+        parse_as_arkworks(&bytes.concat().try_into().unwrap());
+    }
+
+    /// Points that are there, none or outside of the group in each place, and flags flipped.
+    #[test]
+    fn damaged_proofs_have_the_verdict_of_arkworks(
+        at in 0..192usize, bit in 0..8u8, flags in 0..8u8, part in 0..3usize, what in 0..4u8,
+    ) {
+        let mut bytes = *HONEST;
+        let (start, len) = [(0, 48), (48, 96), (144, 48)][part];
+        let place = &mut bytes[start..start + len];
+        match what {
+            0 => bytes[at] ^= 1 << bit,
+            1 => place[0] ^= flags << 5,
+            2 => {
+                place.fill(0);
+                place[0] = flags << 5;
+                place[len - 1] = u8::from(at < 20);
+            }
+            _ => {
+                let outside = if len == 48 { outside_subgroup::<g1::Config>() } else { outside_subgroup::<g2::Config>() };
+                place.copy_from_slice(&outside);
+                place[0] ^= flags << 5;
+            }
         }
+        parse_as_arkworks(&bytes);
     }
 }
+
+static HONEST: LazyLock<[u8; 192]> = LazyLock::new(|| *setup().proof(3, 5, 1).as_bytes());
