@@ -8,7 +8,7 @@ use hpips_crypto::Fr;
 use hpips_proofs::{CircuitKind, ProofBytes, Shape};
 use rayon::ThreadPool;
 
-use crate::key_store::{KeyFile, KeyStore};
+use crate::key_store::{OpenKey, KeyStore};
 use crate::prover::ProveError;
 
 /// One proof to be computed.
@@ -53,7 +53,7 @@ pub(crate) struct Cpu {
 struct Loaded {
     kind: CircuitKind,
     matrices: Matrices,
-    key: StoredKey<KeyFile>,
+    key: StoredKey<OpenKey>,
 }
 
 impl Cpu {

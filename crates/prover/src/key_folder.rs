@@ -1,4 +1,4 @@
-//! What key files there are, for people: read and checked, never made or replaced.
+//! What key files there are, for people: read and checked here, never made or replaced.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -10,7 +10,7 @@ use hpips_proofs::shape::ShapeError;
 use hpips_proofs::{CircuitKind, Shape};
 use hpips_types::{Blake3Hash, NetworkParams};
 
-use crate::key_store::{KeyStoreError, VERIFYING_BYTES_MAX, file_name, io_error};
+use crate::key_store::{KeyStoreError, OpenKey, file_name, io_error};
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 1 << 20;
@@ -60,6 +60,16 @@ impl KeyFolder {
     /// [`ShapeError`] when the parameters give no circuits.
     pub fn new(dir: &Path, params: &NetworkParams) -> Result<Self, ShapeError> {
         Ok(Self { dir: dir.to_owned(), params: params.clone(), shape: Shape::of(params)? })
+    }
+
+    /// The folder.
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// The network whose keys it has.
+    pub(crate) fn params(&self) -> &NetworkParams {
+        &self.params
     }
 
     /// Where a file lies or belongs.
@@ -127,11 +137,8 @@ impl KeyFolder {
     /// As [`Self::verify`].
     pub fn verifying_key(&self, kind: CircuitKind) -> Result<Option<VerifyingKey>, KeyStoreError> {
         let path = self.path(kind, KeyPart::Verifying);
-        let Some((file, _)) = open(&path)? else { return Ok(None) };
-        let mut bytes = Vec::new();
-        let read = file.take(VERIFYING_BYTES_MAX).read_to_end(&mut bytes);
-        read.map_err(|source| io_error("read", &path, source))?;
-        let key = VerifyingKey::from_bytes(&bytes, self.circuit(kind), &self.params);
+        let Some(file) = OpenKey::open(&path)? else { return Ok(None) };
+        let key = file.verifying_key(self.circuit(kind), &self.params);
         key.map(Some).map_err(|source| KeyStoreError::Refused { path, source })
     }
 }

@@ -15,7 +15,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 use hpips_circuits::{
-    KeyError, KeySource, Matrices, SetupError, StoredKey, VerifyingKey, circuit, insecure_key,
+    CircuitId, KeyError, KeySource, Matrices, SetupError, StoredKey, VerifyingKey, circuit, insecure_key,
 };
 use hpips_proofs::{CircuitKind, Shape};
 use hpips_types::NetworkParams;
@@ -24,7 +24,7 @@ use rustix::fs::FlockOperation;
 use tracing::{info, warn};
 
 /// Largest key file that is read, bytes: 2^24 constraints, sixteen times the largest circuit of `main`.
-const FILE_BYTES_MAX: u64 = 10 << 30;
+pub(crate) const FILE_BYTES_MAX: u64 = 10 << 30;
 /// Largest verifying key that is read into memory, bytes: twenty times one of ours.
 pub(crate) const VERIFYING_BYTES_MAX: u64 = 32 << 10;
 
@@ -43,7 +43,7 @@ pub enum KeyStoreError {
         source: io::Error,
     },
     /// A key that is not made here is missing or damaged.
-    #[error("no proving key of network {network} in {}: put the ceremony's file there", path.display())]
+    #[error("no proving key of network {network} in {}: fetch it with hpips prover keys get CID", path.display())]
     Absent {
         /// The network's name.
         network: String,
@@ -74,12 +74,12 @@ pub(crate) struct KeyStore {
 
 /// An open file of the cache.
 #[derive(Debug)]
-pub(crate) struct KeyFile {
+pub(crate) struct OpenKey {
     file: File,
     bytes: u64,
 }
 
-impl KeySource for KeyFile {
+impl KeySource for OpenKey {
     fn bytes(&self) -> u64 {
         self.bytes
     }
@@ -89,9 +89,9 @@ impl KeySource for KeyFile {
     }
 }
 
-impl KeyFile {
+impl OpenKey {
     /// `None` when there is no such file.
-    fn open(path: &Path) -> Result<Option<Self>, KeyStoreError> {
+    pub(crate) fn open(path: &Path) -> Result<Option<Self>, KeyStoreError> {
         let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -103,31 +103,40 @@ impl KeyFile {
         }
         Ok(Some(Self { file, bytes }))
     }
+
+    /// Reads it as a verifying key, every point checked.
+    pub(crate) fn verifying_key(
+        &self,
+        circuit: CircuitId,
+        params: &NetworkParams,
+    ) -> Result<VerifyingKey, KeyError> {
+        if self.bytes > VERIFYING_BYTES_MAX {
+            return Err(KeyError::Length { got: self.bytes, expected: VERIFYING_BYTES_MAX });
+        }
+        let mut bytes = vec![0; usize::try_from(self.bytes).expect("a small file")];
+        self.read_at(0, &mut bytes).map_err(|error| KeyError::Read(error.kind()))?;
+        VerifyingKey::from_bytes(&bytes, circuit, params)
+    }
 }
 
 /// One of the two keys of a circuit, as its file gives it.
 trait Key: Sized {
     const EXTENSION: &'static str;
-    fn open(file: KeyFile, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError>;
+    fn open(file: OpenKey, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError>;
 }
 
 impl Key for VerifyingKey {
     const EXTENSION: &'static str = "vk";
 
-    fn open(file: KeyFile, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
-        if file.bytes > VERIFYING_BYTES_MAX {
-            return Err(KeyError::Length { got: file.bytes, expected: VERIFYING_BYTES_MAX });
-        }
-        let mut bytes = vec![0; usize::try_from(file.bytes).expect("a small file")];
-        file.read_at(0, &mut bytes).map_err(|error| KeyError::Read(error.kind()))?;
-        Self::from_bytes(&bytes, circuit::id(kind, &store.shape), &store.params)
+    fn open(file: OpenKey, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
+        file.verifying_key(circuit::id(kind, &store.shape), &store.params)
     }
 }
 
-impl Key for StoredKey<KeyFile> {
+impl Key for StoredKey<OpenKey> {
     const EXTENSION: &'static str = "pk";
 
-    fn open(file: KeyFile, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
+    fn open(file: OpenKey, kind: CircuitKind, store: &KeyStore) -> Result<Self, KeyError> {
         Self::open(file, circuit::id(kind, &store.shape), &store.params)
     }
 }
@@ -153,9 +162,9 @@ impl KeyStore {
         kind: CircuitKind,
         matrices: &Matrices,
         pool: &ThreadPool,
-    ) -> Result<StoredKey<KeyFile>, KeyStoreError> {
+    ) -> Result<StoredKey<OpenKey>, KeyStoreError> {
         let hash = matrices.hash();
-        self.load(kind, pool, |key: &StoredKey<KeyFile>| key.of().constraints == hash, Some(matrices))
+        self.load(kind, pool, |key: &StoredKey<OpenKey>| key.of().constraints == hash, Some(matrices))
     }
 
     fn load<K: Key + Send>(
@@ -167,7 +176,7 @@ impl KeyStore {
     ) -> Result<K, KeyStoreError> {
         let path = self.path(kind, K::EXTENSION);
         let read = || -> Result<Option<K>, KeyStoreError> {
-            let Some(file) = KeyFile::open(&path)? else { return Ok(None) };
+            let Some(file) = OpenKey::open(&path)? else { return Ok(None) };
             let opened = pool
                 .install(|| K::open(file, kind, self))
                 .and_then(|key| if fits(&key) { Ok(key) } else { Err(KeyError::Constraints) });
@@ -217,7 +226,7 @@ impl KeyStore {
                 constraints = matrices.constraints(),
                 "making an insecure test key: anybody can forge proofs on this network"
             );
-            let proving = self.path(kind, StoredKey::<KeyFile>::EXTENSION);
+            let proving = self.path(kind, StoredKey::<OpenKey>::EXTENSION);
             let key = self.write(&proving, |file| {
                 insecure_key(circuit::id(kind, &self.shape), matrices, &self.params, file)
             })?;

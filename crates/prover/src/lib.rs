@@ -7,7 +7,8 @@
 //! only check proofs need a [`verifier`](open_verifier) and never load a proving key.
 //!
 //! Keys of test networks are **insecure**: made on first use, the same on every machine, cached in a folder
-//! that several processes may share. Those of other networks must be put there; none exist before a ceremony.
+//! that several processes may share. Those of other networks are fetched into it ([`Arriving`]); none exist
+//! before a ceremony.
 //!
 //! ```no_run
 //! # use hpips_prover::{Config, Prover};
@@ -20,6 +21,7 @@
 
 #![forbid(unsafe_code)]
 
+mod arriving;
 mod backend;
 mod config;
 mod cost;
@@ -31,6 +33,7 @@ mod prover;
 mod queue;
 pub mod sample;
 
+pub use arriving::{ArrivalError, Arrived, Arriving};
 pub use config::{Config, JOBS_MAX, MEMORY_BYTES};
 pub use cost::{constraints, key_bytes, proving_bytes};
 pub use job::{Job, Progress};
