@@ -178,14 +178,43 @@ pub struct ProviderWork {
     pub sectors: u64,
     /// Nodes sealed, and to seal, of the sectors at work.
     pub sealing: (u64, u64),
+    /// Sectors there are to be; zero before the first pledge since the start.
+    pub sectors_wanted: u64,
+    /// Milliseconds that sealing the rest takes at the pace since the start; `None` when nothing is left or known.
+    pub sealing_left_ms: Option<u64>,
     /// Pieces complete on disk.
     pub pieces: u64,
+    /// The proof that is computed, then those that wait, the next one first.
+    pub proving: Vec<Proving>,
     /// Window proofs made since the start.
     pub proofs: u64,
     /// What the last proof took, milliseconds.
     pub proof_ms: Option<u64>,
     /// What went wrong last.
     pub trouble: Option<String>,
+}
+
+/// A proof in the making.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Proving {
+    /// The circuit: `window` or `activation`.
+    pub circuit: String,
+    /// How far it is.
+    pub state: ProvingState,
+}
+
+/// How far a proof is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ProvingState {
+    /// It waits for its turn.
+    Waiting,
+    /// Keys are read, or made where a test network has none.
+    Loading,
+    /// It is computed.
+    Computing,
+    /// It is verified before it is sent.
+    Checking,
 }
 
 /// What to pledge.
@@ -407,6 +436,31 @@ pub struct GetAnswer {
     pub rebuilt_bytes: u64,
     /// From the request to the last byte on disk.
     pub milliseconds: u64,
+}
+
+/// What is said while something is fetched to disk, one a line.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum GetLine {
+    /// How far it is.
+    Progress(GetProgress),
+    /// All is there: nothing follows.
+    Done(GetAnswer),
+    /// It was not to be had: nothing follows, and nothing was written.
+    Failed(ApiError),
+}
+
+/// How far fetching is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GetProgress {
+    /// Bytes of files that were written.
+    pub bytes: u64,
+    /// Bytes in all as the root says, 0 before it is here.
+    pub all: u64,
+    /// Bytes of blocks that came from other peers.
+    pub fetched_bytes: u64,
+    /// Holders of the object that answer now; 0 where it is not stored on the network.
+    pub holders: u64,
 }
 
 /// A DAG's root.

@@ -104,7 +104,50 @@ fn the_bench_measures_and_its_keys_and_proof_are_for_everybody() {
     assert_eq!((&key["circuit"], &key["insecure"]), (&"window".into(), &true.into()));
     assert_eq!(key["verificationKey"], proof["verificationKey"]);
     assert_eq!(proof["publicSignals"].as_array().unwrap().len(), proof["signals"].as_array().unwrap().len());
+    fetched_keys(&place);
     damaged_keys(&place, &exported);
+}
+
+/// What somebody added under its CID becomes a key of another machine, and nothing else does.
+fn fetched_keys(place: &Place) {
+    place.ok("init");
+    let listing = json(&place.ok("--json prover keys verify --keys keys"));
+    for file in listing["files"].as_array().unwrap() {
+        let text = |field: &str| file[field].as_str().unwrap().to_owned();
+        let (path, cid) = (text("path"), text("cid"));
+        assert_eq!(place.ok(&format!("add --local -Q {path}")).trim(), cid);
+        let said = place.ok(&format!("prover keys get {cid} --keys other"));
+        assert!(said.contains(&format!("{} {} key", text("circuit"), text("key"))), "{said}");
+        assert!(said.contains("checked"), "{said}");
+        let name = Path::new(&path).file_name().unwrap();
+        let same = fs::read(place.path("other").join(name)).unwrap()
+            == fs::read(place.0.path().join(&path)).unwrap();
+        assert!(same, "{name:?}");
+        assert!(place.ok(&format!("prover keys get {cid} --keys other")).contains("had been there"));
+        let words = ["insecure test key", "network main", "Nothing was changed"];
+        place.fails(&format!("prover keys get {cid} --keys real --network main"), 1, &words);
+    }
+    let whole = json(&place.ok("--json prover keys verify --keys other"));
+    assert!(whole["files"].as_array().unwrap().iter().all(|file| file["state"] == "here"), "{whole}");
+    fs::write(place.path("letter"), [b'a'; 5_000]).unwrap();
+    let cid = place.ok("add --local -Q letter").trim().to_owned();
+    place.fails(
+        &format!("prover keys get {cid} --keys other"),
+        1,
+        &["not a key file", "CID is the right one"],
+    );
+    place.fails(
+        "prover keys get QmUNLLsPACCz1vLxQVkXqqLX5R1X345qqfHbsf67hvA3Nn/no --keys other",
+        4,
+        &["could not find", "hpips daemon"],
+    );
+    place.fails("prover keys get nonsense --keys other", 2, &["nonsense"]);
+    assert!(!place.path("other").join("arriving.tmp").exists());
+    assert!(
+        !fs::read_dir(place.path("real"))
+            .unwrap()
+            .any(|entry| entry.unwrap().path().extension() != Some("lock".as_ref()))
+    );
 }
 
 #[test]

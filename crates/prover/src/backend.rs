@@ -8,7 +8,7 @@ use hpips_crypto::Fr;
 use hpips_proofs::{CircuitKind, ProofBytes, Shape};
 use rayon::ThreadPool;
 
-use crate::key_store::{OpenKey, KeyStore};
+use crate::key_store::{KeyStore, OpenKey};
 use crate::prover::ProveError;
 
 /// One proof to be computed.

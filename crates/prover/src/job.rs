@@ -4,8 +4,8 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use hpips_circuits::Witness;
-use hpips_proofs::{ProofBytes, Statement};
+use hpips_circuits::{Witness, circuit};
+use hpips_proofs::{CircuitKind, ProofBytes, Statement};
 
 use crate::prover::ProveError;
 use crate::queue::{Next, Order, Queue, Refused, Turn};
@@ -26,6 +26,22 @@ pub enum Progress {
     Checking,
     /// There is an answer, or there will be none.
     Done,
+}
+
+/// A proof that is computed or waits for its turn, as others see it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct UnderWay {
+    /// What is proven.
+    pub kind: CircuitKind,
+    /// How far it is; never [`Progress::Done`].
+    pub progress: Progress,
+}
+
+impl UnderWay {
+    /// The circuit's name.
+    pub fn circuit(&self) -> &'static str {
+        circuit::name(self.kind)
+    }
 }
 
 /// A proof in the making.
@@ -129,6 +145,7 @@ struct State {
 #[derive(Debug)]
 struct Running {
     turn: Turn,
+    kind: CircuitKind,
     progress: Progress,
     is_cancelled: bool,
     answer: SyncSender<Answer>,
@@ -172,6 +189,19 @@ impl Desk {
         Ok(Job { desk: Arc::clone(self), turn, deadline: order.deadline, answer })
     }
 
+    /// The proof that is computed, then those that wait, the next one first.
+    pub(crate) fn under_way(&self) -> Vec<UnderWay> {
+        let state = self.state();
+        let running = state.running.iter().filter(|running| !running.is_cancelled);
+        let running = running.map(|running| UnderWay { kind: running.kind, progress: running.progress });
+        let waiting = (1..).zip(state.queue.waiting());
+        let waiting = waiting.map(|(place, work)| UnderWay {
+            kind: work.statement.kind(),
+            progress: Progress::Queued { place },
+        });
+        running.chain(waiting).collect()
+    }
+
     /// Frees the keys once nothing is being proven.
     pub(crate) fn unload(&self) {
         self.state().is_unload_wanted = true;
@@ -203,8 +233,13 @@ impl Desk {
             }
             match state.queue.next(Instant::now()) {
                 Some(Next::Start(turn, work)) => {
-                    let (progress, answer) = (Progress::LoadingKeys, work.answer.clone());
-                    state.running = Some(Running { turn, progress, is_cancelled: false, answer });
+                    state.running = Some(Running {
+                        turn,
+                        kind: work.statement.kind(),
+                        progress: Progress::LoadingKeys,
+                        is_cancelled: false,
+                        answer: work.answer.clone(),
+                    });
                     self.changed.notify_all();
                     return Some(Task::Prove(work));
                 }

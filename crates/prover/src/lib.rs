@@ -36,7 +36,7 @@ pub mod sample;
 pub use arriving::{ArrivalError, Arrived, Arriving};
 pub use config::{Config, JOBS_MAX, MEMORY_BYTES};
 pub use cost::{constraints, key_bytes, proving_bytes};
-pub use job::{Job, Progress};
+pub use job::{Job, Progress, UnderWay};
 pub use key_folder::{KeyFile, KeyFolder, KeyPart};
 pub use key_store::KeyStoreError;
 pub use pool::PoolError;

@@ -17,7 +17,7 @@ use tracing::{debug, warn};
 use crate::backend::{Backend, Cpu, Task as Computation};
 use crate::config::Config;
 use crate::cost;
-use crate::job::{Desk, Job, Progress, Task, Work};
+use crate::job::{Desk, Job, Progress, Task, UnderWay, Work};
 use crate::key_store::{KeyStore, KeyStoreError};
 use crate::pool::{self, PoolError};
 use crate::queue::Order;
@@ -189,6 +189,12 @@ impl Prover {
     /// The verifying keys, and single checks that say what is wrong.
     pub fn verifying_keys(&self) -> &Verifier {
         &self.verifier
+    }
+
+    /// The proof that is computed, then those that wait, the next one first; at most one more than
+    /// [`Config::jobs_max`].
+    pub fn under_way(&self) -> Vec<UnderWay> {
+        self.desk.under_way()
     }
 
     /// Frees the memory of the matrices and closes the proving key after the proof under way, if there is one; the next

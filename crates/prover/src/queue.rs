@@ -111,6 +111,11 @@ impl<J> Queue<J> {
         self.waiting.contains_key(&turn).then(|| self.waiting.range(..=turn).count())
     }
 
+    /// The jobs that wait, the next one first.
+    pub(crate) fn waiting(&self) -> impl Iterator<Item = &J> {
+        self.waiting.values()
+    }
+
     /// Jobs that may wait.
     pub(crate) fn jobs_max(&self) -> usize {
         self.jobs_max

@@ -28,6 +28,7 @@ mod serve;
 mod window;
 
 pub use config::{Config, SEALING_MEMORY_BYTES, Target};
+pub use hpips_prover::{Progress, UnderWay};
 pub use pieces::{PieceError, Pieces};
 pub use posted::PostedProof;
 pub use provider::{Parts, Provider, StartError, Status};

@@ -1,6 +1,7 @@
 //! Posts the offer, seals sectors, pre-commits and activates them. Decides from the finalized state alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
+use std::time::Instant;
 
 use hpips_circuits::Witness;
 use hpips_ledger::{Operation, Pledge, PreCommit, Sector as Announced, query};
@@ -127,6 +128,7 @@ fn next_step(shared: &Shared, target: &Target) -> Step {
     }
     let params = shared.parts.chain.params();
     let wanted = usize::try_from(target.sealed_bytes / params.sector_bytes()).unwrap_or(usize::MAX);
+    shared.report(|status| status.sectors_wanted = u64::try_from(wanted).unwrap_or(u64::MAX));
     let missing = wanted.saturating_sub(sectors.iter().count());
     match query::ticket(&state) {
         Some(ticket) if missing > 0 => Step::Seal { count: missing.min(BATCH_SECTORS), ticket },
@@ -175,8 +177,14 @@ fn seal_sectors(
     });
     let lanes = u64::try_from(job.ids.len()).unwrap_or(u64::MAX);
     let total = seal::Progress::steps(height).saturating_mul(lanes);
+    // What a check-point had already is no part of the pace.
+    let (mut before, mut looked) = (None, Instant::now());
     let labels = sealing.run(&job, |progress| {
-        shared.report(|status| status.sealing = (progress.done().saturating_mul(lanes), total));
+        let done = progress.done().saturating_mul(lanes);
+        let nodes = done - before.replace(done).unwrap_or(done);
+        shared.pace.lock().unwrap_or_else(PoisonError::into_inner).note(nodes, looked.elapsed());
+        looked = Instant::now();
+        shared.report(|status| status.sealing = (done, total));
         !*shared.stop.borrow()
     })?;
     let Some(labels) = labels else { return Ok(()) };

@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use hpips_chain::{Chain, Wallet};
 use hpips_ledger::query::HeldPiece;
 use hpips_net::{AlreadyAccepted, Net};
-use hpips_proofs::Shape;
 use hpips_proofs::shape::ShapeError;
-use hpips_prover::Prover;
+use hpips_proofs::{Shape, seal};
+use hpips_prover::{Prover, UnderWay};
 use hpips_store::Store;
 use hpips_types::{AccountId, Height, RecordIndex, WindowIndex};
 use tokio::sync::{broadcast::error::RecvError, watch};
@@ -71,8 +71,14 @@ pub struct Status {
     pub sectors: u64,
     /// Nodes sealed of those to be sealed now; zero and zero when none is.
     pub sealing: (u64, u64),
+    /// Sectors there are to be; zero before the first pledge since the start.
+    pub sectors_wanted: u64,
+    /// How long sealing the rest takes at the pace since the start; `None` when nothing is left, or nothing known.
+    pub sealing_left: Option<Duration>,
     /// Pieces complete on disk.
     pub pieces: u64,
+    /// The proof that is computed, then those that wait.
+    pub proving: Vec<UnderWay>,
     /// Window proofs made since the start.
     pub proofs: u64,
     /// Milliseconds the last proof took, on the prover's threads.
@@ -102,8 +108,30 @@ pub(crate) struct Shared {
     placements: Mutex<Placements>,
     sectors: Mutex<Sectors>,
     status: Mutex<Status>,
+    pub(crate) pace: Mutex<Pace>,
     posted: Mutex<Posted>,
     pub(crate) stop: watch::Sender<bool>,
+}
+
+/// How quickly sectors are sealed, since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Pace {
+    nodes: u64,
+    time: Duration,
+}
+
+impl Pace {
+    /// Adds what was done within a time.
+    pub(crate) fn note(&mut self, nodes: u64, time: Duration) {
+        self.nodes = self.nodes.saturating_add(nodes);
+        self.time = self.time.saturating_add(time);
+    }
+
+    /// How long so many nodes take; `None` for none, and while nothing is known.
+    fn time_for(self, nodes: u64) -> Option<Duration> {
+        let millis = self.time.as_millis().saturating_mul(nodes.into()).checked_div(self.nodes.into())?;
+        (nodes > 0).then(|| Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX)))
+    }
 }
 
 /// A place of a bundle of set 0: record, first leaf, bytes.
@@ -241,6 +269,7 @@ impl Provider {
             placements: Mutex::default(),
             sectors: Mutex::new(sectors),
             status: Mutex::new(status),
+            pace: Mutex::default(),
             posted: Mutex::default(),
             stop: watch::channel(false).0,
         });
@@ -264,6 +293,11 @@ impl Provider {
     pub fn status(&self) -> Status {
         let mut status = self.shared.status.lock().unwrap_or_else(PoisonError::into_inner).clone();
         status.pieces = self.shared.pieces.all().len() as u64;
+        status.proving = self.shared.parts.prover.under_way();
+        let pace = *self.shared.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        let each = seal::Progress::steps(self.shared.shape.sector_height());
+        let all = status.sectors_wanted.saturating_sub(status.sectors).saturating_mul(each);
+        status.sealing_left = pace.time_for(all.saturating_sub(status.sealing.0));
         status
     }
 
@@ -294,6 +328,18 @@ impl Provider {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_left_takes_as_long_as_the_pace_says() {
+        let mut pace = Pace::default();
+        assert_eq!(pace.time_for(5), None, "nothing is known");
+        pace.note(100, Duration::from_secs(10));
+        pace.note(100, Duration::from_secs(30));
+        assert_eq!(pace.time_for(50), Some(Duration::from_secs(10)));
+        assert_eq!(pace.time_for(0), None);
+        pace.note(u64::MAX, Duration::MAX);
+        assert!(pace.time_for(u64::MAX).is_some());
+    }
 
     #[test]
     fn a_height_lasts_until_the_next_block() {

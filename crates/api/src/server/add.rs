@@ -3,25 +3,20 @@
 use std::time::{Duration, Instant};
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State;
-use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use bytes::Bytes;
 use hpips_client::blocks::Left;
 use hpips_client::{AddOptions, Added, ImportOptions, ImportReport, Listener, Source, add_all};
 use hpips_store::Store;
-use tokio::sync::mpsc;
 
 use super::content::blocking;
+use super::lines;
 use super::parts::Parts;
 use crate::error::{ApiError, ErrorCode};
 use crate::view::{AddAnswer, AddLine, AddRequest, AddedView};
 
-/// Lines that wait for the caller.
-const LINES_AHEAD: usize = 64;
 /// How often it is told how far the reading is.
-const PROGRESS: Duration = Duration::from_millis(100);
+pub(super) const PROGRESS: Duration = Duration::from_millis(100);
 
 /// Adds, and answers when all is added.
 pub(super) async fn add(
@@ -58,41 +53,24 @@ pub(super) async fn add_lines(
     Json(request): Json<AddRequest>,
 ) -> Result<Response, ApiError> {
     let options = options(&parts, &request)?;
-    let (sender, receiver) = mpsc::channel::<Bytes>(LINES_AHEAD);
-    let left = Left::default();
-    let watch = left.watch();
-    tokio::task::spawn_blocking(move || {
-        let send = |line: &AddLine| {
-            let mut text = serde_json::to_vec(line).expect("plain values");
-            text.push(b'\n');
-            // That nobody takes it is seen at the next look.
-            let _ = sender.blocking_send(text.into());
-        };
+    Ok(lines::answer(move |lines, left| {
         let (mut told, mut bytes) = (Instant::now(), 0u64);
         let take = |line| match line {
             AddLine::Bytes(more) => {
                 bytes += more;
                 if told.elapsed() >= PROGRESS {
                     told = Instant::now();
-                    send(&AddLine::Bytes(bytes));
+                    lines.send(&AddLine::Bytes(bytes));
                 }
             }
-            line => send(&line),
+            line => lines.send(&line),
         };
         let result = run(&parts.store, &request, &options, &mut Hearing { left, take });
-        send(&match result {
+        lines.send(&match result {
             Ok(_) => AddLine::Done,
             Err(error) => AddLine::Failed(error),
         });
-    });
-    let lines = futures::stream::unfold((receiver, watch), |(mut receiver, watch)| async {
-        let line = receiver.recv().await?;
-        Some((Ok::<_, std::convert::Infallible>(line), (receiver, watch)))
-    });
-    let mut response = Response::new(Body::from_stream(lines));
-    let media = HeaderValue::from_static("application/x-ndjson");
-    response.headers_mut().insert(header::CONTENT_TYPE, media);
-    Ok(response)
+    }))
 }
 
 fn options(parts: &Parts, request: &AddRequest) -> Result<AddOptions, ApiError> {

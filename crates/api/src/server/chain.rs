@@ -8,7 +8,7 @@ use axum::{Extension, Json};
 use hpips_chain::WalletError;
 use hpips_ledger::rows::SlotState;
 use hpips_ledger::{Operation, StateView, query};
-use hpips_provider::{PostedProof, Target};
+use hpips_provider::{PostedProof, Progress, Target, UnderWay};
 use hpips_types::{AccountId, DealId, Height, TokenAmount, WindowIndex};
 use serde::Deserialize;
 
@@ -17,7 +17,7 @@ use super::parts::{Network, Parts};
 use crate::error::{ApiError, ErrorCode, chain_text};
 use crate::view::{
     AccountInfo, BlockPage, ChainInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, ProviderWork,
-    SlotInfo, Totals, TransferRequest,
+    Proving, ProvingState, SlotInfo, Totals, TransferRequest,
 };
 
 /// Bytes in the name of a transfer at most.
@@ -157,11 +157,25 @@ fn work(network: &Network) -> Option<ProviderWork> {
     Some(ProviderWork {
         sectors: status.sectors,
         sealing: status.sealing,
+        sectors_wanted: status.sectors_wanted,
+        sealing_left_ms: status.sealing_left.map(|left| u64::try_from(left.as_millis()).unwrap_or(u64::MAX)),
+        proving: status.proving.iter().filter_map(proving).collect(),
         pieces: status.pieces,
         proofs: status.proofs,
         proof_ms: status.proof_ms,
         trouble: status.trouble,
     })
+}
+
+fn proving(proof: &UnderWay) -> Option<Proving> {
+    let state = match proof.progress {
+        Progress::Queued { .. } => ProvingState::Waiting,
+        Progress::LoadingKeys => ProvingState::Loading,
+        Progress::Proving => ProvingState::Computing,
+        Progress::Checking => ProvingState::Checking,
+        Progress::Done => return None,
+    };
+    Some(Proving { circuit: proof.circuit().to_owned(), state })
 }
 
 pub(super) async fn pledge(

@@ -1,20 +1,27 @@
 //! Content out of the local store or the network.
 
+use std::path::PathBuf;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
 use axum::Json;
 use axum::extract::State;
+use axum::response::Response;
+use bytes::Bytes;
 use cid::Cid;
 use hpips_client::blocks::{Attended, Left, Local};
-use hpips_client::{BlockGetter, ExportError, GetBlockError, export};
-use hpips_dag::DepthFirst;
+use hpips_client::{BlockGetter, ExportError, GetBlockError, NetBlocks, export};
+use hpips_dag::{DepthFirst, Kind, decode_pb};
+use tokio::runtime::Handle;
 
+use super::add::PROGRESS;
+use super::lines;
 use super::node::milliseconds;
 use super::parts::Parts;
 use crate::content::{self, ContentError, ContentPath};
 use crate::error::{ApiError, ErrorCode, chain_text};
-use crate::view::{Forgotten, GetAnswer, GetRequest, RootRequest};
+use crate::view::{Forgotten, GetAnswer, GetLine, GetProgress, GetRequest, RootRequest};
 
 /// Blocks of a DAG that is forgotten at most: 16 TiB at the default chunk size.
 const BLOCKS_MAX: usize = 1 << 24;
@@ -40,33 +47,103 @@ fn content_error(error: ContentError) -> ApiError {
     ApiError::new(code, chain_text(&error))
 }
 
+/// Saves, and answers when all is saved.
 pub(super) async fn get(
     State(parts): State<Parts>,
     Json(request): Json<GetRequest>,
 ) -> Result<Json<GetAnswer>, ApiError> {
-    let path = parse_path(&request.path)?;
-    if !request.target.is_absolute() {
-        return Err(ApiError::bad_request("the target must be given as an absolute path"));
-    }
-    let started = Instant::now();
-    let blocks = parts.blocks(path.root).await?;
+    let getting = Getting::begin(&parts, request).await?;
     // Whoever interrupts the command drops this future, and nothing more is fetched or written for it.
     let left = Left::default();
     let _watch = left.watch();
-    let (report, stats) = blocking(move || {
-        let attended = Attended::new(Arc::new(blocks.clone()), left);
-        let cid = content::resolve(&path, &attended).map_err(content_error)?;
-        let report = export(cid, &attended, &request.target, &mut |_| {}).map_err(export_error)?;
-        Ok((report, blocks.stats()))
-    })
-    .await?;
-    Ok(Json(GetAnswer {
-        files: report.files,
-        bytes: report.bytes.get(),
-        fetched_bytes: stats.fetched_bytes,
-        rebuilt_bytes: stats.rebuilt_bytes,
-        milliseconds: milliseconds(started.elapsed()),
+    blocking(move || getting.run(left)).await.map(Json)
+}
+
+/// Saves, and answers with a [`GetLine`] a line as it goes. When the caller leaves, the saving ends.
+pub(super) async fn get_lines(
+    State(parts): State<Parts>,
+    Json(request): Json<GetRequest>,
+) -> Result<Response, ApiError> {
+    let getting = Getting::begin(&parts, request).await?;
+    let runtime = Handle::current();
+    Ok(lines::answer(move |lines, left| {
+        // Told by the clock: also while nothing comes.
+        let (telling, told) = (lines.clone(), getting.clone());
+        let teller = runtime.spawn(async move {
+            let mut ticks = tokio::time::interval(PROGRESS);
+            while telling.try_send(&GetLine::Progress(told.progress())) {
+                ticks.tick().await;
+            }
+        });
+        let result = getting.run(left);
+        teller.abort();
+        lines.send(&match result {
+            Ok(answer) => GetLine::Done(answer),
+            Err(error) => GetLine::Failed(error),
+        });
     }))
+}
+
+/// A file or folder on its way to disk.
+#[derive(Clone)]
+struct Getting {
+    path: ContentPath,
+    target: PathBuf,
+    blocks: Arc<NetBlocks>,
+    started: Instant,
+    /// Bytes written; bytes in all, 0 before they are known.
+    bytes: Arc<[AtomicU64; 2]>,
+}
+
+impl Getting {
+    async fn begin(parts: &Parts, request: GetRequest) -> Result<Self, ApiError> {
+        let path = parse_path(&request.path)?;
+        if !request.target.is_absolute() {
+            return Err(ApiError::bad_request("the target must be given as an absolute path"));
+        }
+        let blocks = Arc::new(parts.blocks(path.root).await?);
+        let (target, started) = (request.target, Instant::now());
+        Ok(Self { path, target, blocks, started, bytes: Arc::default() })
+    }
+
+    /// Blocks until all is saved.
+    fn run(&self, left: Left) -> Result<GetAnswer, ApiError> {
+        let attended = Attended::new(Arc::clone(&self.blocks) as Arc<_>, left);
+        let [written, all] = &*self.bytes;
+        let cid = content::resolve(&self.path, &attended).map_err(content_error)?;
+        if let Ok(block) = attended.get(&cid) {
+            all.store(claimed_bytes(&cid, &block), Ordering::Relaxed);
+        }
+        let mut progress = |more| {
+            written.fetch_add(more, Ordering::Relaxed);
+        };
+        let report = export(cid, &attended, &self.target, &mut progress).map_err(export_error)?;
+        let stats = self.blocks.stats();
+        Ok(GetAnswer {
+            files: report.files,
+            bytes: report.bytes.get(),
+            fetched_bytes: stats.fetched_bytes,
+            rebuilt_bytes: stats.rebuilt_bytes,
+            milliseconds: milliseconds(self.started.elapsed()),
+        })
+    }
+
+    fn progress(&self) -> GetProgress {
+        let stats = self.blocks.stats();
+        let [bytes, all] = [0, 1].map(|place: usize| self.bytes[place].load(Ordering::Relaxed));
+        GetProgress { bytes, all, fetched_bytes: stats.fetched_bytes, holders: stats.holders as u64 }
+    }
+}
+
+/// Bytes of the files below a root as it says itself: exact for a file, a little more for a folder, whose links
+/// count the blocks between too. For people to see how far it is.
+fn claimed_bytes(cid: &Cid, block: &Bytes) -> u64 {
+    let Ok(info) = hpips_dag::inspect(cid, block) else { return 0 };
+    match info.kind {
+        Kind::Directory => decode_pb(block)
+            .map_or(0, |node| node.links.iter().fold(0u64, |sum, link| sum.saturating_add(link.tsize))),
+        _ => info.file_bytes,
+    }
 }
 
 fn export_error(error: ExportError) -> ApiError {

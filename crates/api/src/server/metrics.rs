@@ -17,7 +17,7 @@ use super::content::blocking;
 use super::node::memory_bytes;
 use super::parts::{Network, Parts};
 use crate::error::ApiError;
-use crate::view::{AccountInfo, PledgeInfo, Version};
+use crate::view::{AccountInfo, PledgeInfo, ProvingState, Version};
 
 /// Where it is.
 pub(super) const PATH: &str = "/metrics";
@@ -237,6 +237,9 @@ impl NetworkFigures {
         let (sealed, all) = work.sealing;
         page.gauge("hpips_provider_sealing_nodes", "Nodes to seal of the sectors at work.", all);
         page.gauge("hpips_provider_sealed_nodes", "Nodes sealed of the sectors at work.", sealed);
+        page.gauge("hpips_provider_sectors_wanted", "Sectors there are to be.", work.sectors_wanted);
+        let waiting = work.proving.iter().filter(|proof| proof.state == ProvingState::Waiting).count() as u64;
+        page.gauge("hpips_provider_proofs_waiting", "Proofs that wait for their turn.", waiting);
         page.gauge("hpips_provider_pieces", "Pieces complete on disk.", work.pieces);
         page.counter("hpips_provider_proofs_total", "Window proofs made since the start.", work.proofs);
         if let Some(time) = work.proof_ms {
@@ -315,7 +318,7 @@ mod tests {
     use hpips_types::TokenAmount;
 
     use super::*;
-    use crate::view::ProviderWork;
+    use crate::view::{ProviderWork, Proving};
 
     const DOCUMENT: &str = include_str!("../../../../docs/metrics.md");
 
@@ -324,6 +327,12 @@ mod tests {
         let work = ProviderWork {
             sectors: 1,
             sealing: (2, 3),
+            sectors_wanted: 6,
+            sealing_left_ms: Some(90_000),
+            proving: vec![
+                Proving { circuit: "window".into(), state: ProvingState::Computing },
+                Proving { circuit: "activation".into(), state: ProvingState::Waiting },
+            ],
             pieces: 4,
             proofs: 5,
             proof_ms: Some(1500),

@@ -5,6 +5,7 @@ mod chain;
 mod content;
 mod feed;
 mod guard;
+mod lines;
 mod metrics;
 mod node;
 mod objects;
@@ -123,6 +124,7 @@ pub fn routes(parts: Parts) -> Router {
         .route("/hpips/v0/add", post(add::add))
         .route("/hpips/v0/add-lines", post(add::add_lines))
         .route("/hpips/v0/get", post(content::get))
+        .route("/hpips/v0/get-lines", post(content::get_lines))
         .route("/hpips/v0/forget", post(content::forget))
         .route("/hpips/v0/quote", post(objects::quote))
         .route("/hpips/v0/store", post(objects::store))

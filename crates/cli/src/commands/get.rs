@@ -2,13 +2,15 @@
 
 use std::ffi::OsString;
 use std::fs::File;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use hpips_api::{content, view};
+use hpips_api::{CallError, content, view};
 use hpips_client::export::export;
 use hpips_types::ByteCount;
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 
 use super::source::{Source, absolute, parse_path, reading};
@@ -34,8 +36,8 @@ pub(crate) struct Get {
     /// How hard to compress, 1 to 9.
     #[arg(short = 'l', long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=9))]
     compression_level: Option<u8>,
-    /// Accepted because Kubo has it.
-    #[arg(short, long, hide = true, num_args = 0..=1, require_equals = true)]
+    /// Show how far it is; by default on a terminal.
+    #[arg(short, long, num_args = 0..=1, require_equals = true, value_name = "BOOL")]
     progress: Option<Option<bool>>,
 }
 
@@ -75,12 +77,27 @@ impl Get {
             }
             Source::Node(node) => {
                 let request = view::GetRequest { path: path.to_string(), target: absolute(&output)? };
-                let answer: view::GetAnswer =
-                    context.ask(node.post("/hpips/v0/get", &request, super::LONG))?;
+                let bar = Bar::new(self.wants_bar(context));
+                let answer =
+                    context.ask(node.post_lines("/hpips/v0/get-lines", &request, |line| match line {
+                        view::GetLine::Progress(progress) => {
+                            bar.show(progress);
+                            ControlFlow::Continue(())
+                        }
+                        view::GetLine::Done(answer) => ControlFlow::Break(Ok(answer)),
+                        view::GetLine::Failed(error) => ControlFlow::Break(Err(CallError::from(error))),
+                    }));
+                drop(bar);
+                let answer = answer??;
                 (answer.files, answer.bytes)
             }
         };
         emit(&Saved { output, files, bytes, milliseconds: started.elapsed().as_millis() }, context.json)
+    }
+
+    fn wants_bar(&self, context: &Context) -> bool {
+        let asked = self.progress.unwrap_or_else(|| Some(io::stderr().is_terminal())).unwrap_or(true);
+        asked && !context.json
     }
 
     /// Writes the archive beside its final name and renames it when it is whole.
@@ -119,6 +136,53 @@ impl Get {
         }
         Ok(Exit::Done)
     }
+}
+
+/// How far a node is with a file or folder; takes itself away.
+struct Bar(ProgressBar);
+
+impl Bar {
+    fn new(is_wanted: bool) -> Self {
+        if !is_wanted {
+            return Self(ProgressBar::hidden());
+        }
+        let bar = ProgressBar::with_draw_target(Some(0), ProgressDrawTarget::stderr_with_hz(10));
+        bar.set_style(style("{msg}"));
+        Self(bar)
+    }
+
+    fn show(&self, progress: view::GetProgress) {
+        let view::GetProgress { bytes, all, fetched_bytes, holders } = progress;
+        if all == 0 {
+            self.0.set_message("looking for it");
+            self.0.tick();
+            return;
+        }
+        if self.0.length() != Some(all) {
+            self.0.set_length(all);
+            self.0.reset_eta();
+            self.0.set_style(style(
+                "{bar:32.[=> ]} {decimal_bytes} / {decimal_total_bytes}  {decimal_bytes_per_sec}{msg}  ETA {eta}",
+            ));
+        }
+        self.0.set_message(match (fetched_bytes, holders) {
+            (0, _) => String::new(),
+            (_, 0) => "  from peers".to_owned(),
+            (_, holders) => format!("  from {holders} holders"),
+        });
+        // A folder's root counts the blocks between the files too.
+        self.0.set_position(bytes.min(all));
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template).expect("a template of known keys").progress_chars("=> ")
 }
 
 fn not_here(error: hpips_client::ExportError) -> anyhow::Error {

@@ -4,7 +4,10 @@ use std::io::{self, IsTerminal, Write};
 use std::time::Duration;
 
 use anyhow::anyhow;
-use hpips_api::view::{AccountInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, TransferRequest};
+use hpips_api::view::{
+    AccountInfo, DealInfo, Done, Executed, PledgeInfo, PledgeRequest, ProviderWork, Proving, ProvingState,
+    TransferRequest,
+};
 use hpips_api::{CallError, ErrorCode, escape};
 use hpips_types::{ByteCount, TokenAmount};
 use serde::Serialize;
@@ -44,13 +47,59 @@ impl Report for ShownPledge {
     fn human(&self, out: &mut dyn Write) -> io::Result<()> {
         let Some(pledge) = &self.0 else { return writeln!(out, "nothing pledged: hpips pledge SIZE") };
         let size = |bytes| ByteCount::new(bytes).to_short();
-        writeln!(out, "sealed   {}", size(pledge.sealed_bytes))?;
+        let work = pledge.work.as_ref();
+        writeln!(out, "sealed   {}", sealed(pledge.sealed_bytes, work))?;
         writeln!(out, "open     {}, {} used", size(pledge.open_bytes), size(pledge.used_bytes))?;
         write!(out, "proofs   {} of {} windows on time", pledge.windows_proven, pledge.windows_due)?;
-        match pledge.work.as_ref().and_then(|work| work.proof_ms) {
-            Some(ms) => writeln!(out, "; last took {:.1} s", ms as f64 / 1000.0),
-            None => writeln!(out),
+        match work.and_then(|work| work.proof_ms) {
+            Some(ms) => writeln!(out, "; last took {:.1} s", ms as f64 / 1000.0)?,
+            None => writeln!(out)?,
         }
+        let Some(work) = work else { return Ok(()) };
+        if let Some(proving) = proving(&work.proving) {
+            writeln!(out, "proving  {proving}")?;
+        }
+        match &work.trouble {
+            Some(trouble) => writeln!(out, "trouble  {trouble}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// `13 of 186 sectors, 6.98 GB proven, ETA 13 h 57 min`, or what is proven alone where nobody seals here.
+fn sealed(proven: u64, work: Option<&ProviderWork>) -> String {
+    let mut text = format!("{} proven", ByteCount::new(proven).to_short());
+    let Some(work) = work.filter(|work| work.sectors_wanted > 0) else { return text };
+    text = format!("{} of {} sectors, {text}", work.sectors, work.sectors_wanted);
+    if let (sealed, all @ 1..) = work.sealing {
+        text += &format!(", the next {} %", sealed * 100 / all);
+    }
+    if let Some(ms) = work.sealing_left_ms {
+        text += &format!(", ETA {}", left(Duration::from_millis(ms)));
+    }
+    text
+}
+
+/// `window (computing), 2 more waiting`; `None` when there is nothing to prove.
+fn proving(proofs: &[Proving]) -> Option<String> {
+    let (first, others) = proofs.split_first()?;
+    let state = match first.state {
+        ProvingState::Waiting => "waiting",
+        ProvingState::Loading => "reading keys",
+        ProvingState::Computing => "computing",
+        ProvingState::Checking => "checking",
+    };
+    let text = format!("{} ({state})", first.circuit);
+    Some(if others.is_empty() { text } else { format!("{text}, {} more waiting", others.len()) })
+}
+
+/// `13 h 57 min`, as exact as an estimate is.
+fn left(time: Duration) -> String {
+    let (minutes, seconds) = (time.as_secs() / 60, time.as_secs() % 60);
+    match (minutes / 60, minutes % 60) {
+        (0, 0) => format!("{} s", seconds.max(1)),
+        (0, minutes) => format!("{minutes} min"),
+        (hours, minutes) => format!("{hours} h {minutes} min"),
     }
 }
 
@@ -263,6 +312,46 @@ impl Deals {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn progress_is_told_in_words() {
+        let work = ProviderWork {
+            sectors: 13,
+            sealing: (1, 8),
+            sectors_wanted: 186,
+            sealing_left_ms: Some(50_220_500),
+            pieces: 0,
+            proving: Vec::new(),
+            proofs: 0,
+            proof_ms: None,
+            trouble: None,
+        };
+        let all = ProviderWork { sectors: 186, sealing: (0, 0), sealing_left_ms: None, ..work.clone() };
+        let unknown = ProviderWork { sectors_wanted: 0, ..all.clone() };
+        for (work, expected) in [
+            (Some(&work), "13 of 186 sectors, 6.98 GB proven, the next 12 %, ETA 13 h 57 min"),
+            (Some(&all), "186 of 186 sectors, 6.98 GB proven"),
+            (Some(&unknown), "6.98 GB proven"),
+            (None, "6.98 GB proven"),
+        ] {
+            assert_eq!(sealed(6_980_000_000, work), expected);
+        }
+        for (seconds, expected) in
+            [(0, "1 s"), (59, "59 s"), (60, "1 min"), (3_599, "59 min"), (3_600, "1 h 0 min")]
+        {
+            assert_eq!(left(Duration::from_secs(seconds)), expected);
+        }
+        let one = |circuit: &str, state| Proving { circuit: circuit.to_owned(), state };
+        let window = one("window", ProvingState::Computing);
+        let waiting = one("activation", ProvingState::Waiting);
+        assert_eq!(proving(&[]), None);
+        assert_eq!(proving(&[window.clone()]).unwrap(), "window (computing)");
+        assert_eq!(
+            proving(&[window, waiting.clone(), waiting.clone()]).unwrap(),
+            "window (computing), 2 more waiting"
+        );
+        assert_eq!(proving(&[waiting]).unwrap(), "activation (waiting)");
+    }
 
     #[test]
     fn an_end_that_leaves_it_open_whether_coins_were_sent_says_so() {

@@ -1,20 +1,22 @@
 //! `hpips prover keys`.
 
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io::{self, IsTerminal, Read, Write};
 use std::path::{Path, PathBuf};
 
 use hpips_circuits::json::KeyExport;
-use hpips_circuits::{Origin, circuit};
+use hpips_circuits::{KeyError, Origin, circuit};
 use hpips_dag::{FileBuilder, Profile};
-use hpips_prover::{KeyFile, KeyFolder, KeyPart, KeyStoreError};
+use hpips_proofs::CircuitKind;
+use hpips_prover::{ArrivalError, Arriving, KeyFile, KeyFolder, KeyPart, KeyStoreError};
 use hpips_types::{ByteCount, NetworkParams};
 use serde::Serialize;
 
 use super::Place;
 use crate::context::Context;
 use crate::exit::{Exit, Stop};
-use crate::output::{Report, chain_text, emit};
+use crate::output::{Redrawn, Report, chain_text, emit};
+use crate::rpc::Call;
 use crate::table::write_table;
 
 /// Bytes read at a time.
@@ -35,6 +37,20 @@ enum What {
     Verify(#[command(flatten)] Place),
     /// Print the verifying keys as JSON.
     Export(#[command(flatten)] Place),
+    /// Fetch key files by their CIDs and put them into their places.
+    ///
+    /// Which circuit a file belongs to is told by its first bytes. It is compared with its own hash and put into its
+    /// place only when it is whole; another good key that lies there is not replaced.
+    Get(Get),
+}
+
+#[derive(Debug, clap::Args)]
+struct Get {
+    /// CIDs, or paths below them.
+    #[arg(required = true)]
+    paths: Vec<String>,
+    #[command(flatten)]
+    place: Place,
 }
 
 impl Keys {
@@ -43,6 +59,7 @@ impl Keys {
             None => emit(&Listing::of(self.place, context, Depth::Ends)?, context.json),
             Some(What::Verify(place)) => verify(place, context),
             Some(What::Export(place)) => export(place, context),
+            Some(What::Get(command)) => command.run(context),
         }
     }
 }
@@ -146,7 +163,7 @@ fn way_out(params: &NetworkParams) -> &'static str {
     if params.is_test() {
         "remove it: keys of a test network are made again when they are needed"
     } else {
-        "put the ceremony's file there again"
+        "remove it and fetch it again: hpips prover keys get CID"
     }
 }
 
@@ -218,7 +235,7 @@ fn verify(place: Place, context: &Context) -> anyhow::Result<Exit> {
 fn none(network: &str, folder: &Path) -> Stop {
     let text = format!(
         "no keys of {network} in {}. Those of a test network are made when a node or hpips prover bench first needs \
-         them; another folder: --keys DIR",
+         them, those of others are fetched: hpips prover keys get CID; another folder: --keys DIR",
         folder.display()
     );
     Stop::new(Exit::NotFound, text)
@@ -249,4 +266,101 @@ fn export(place: Place, context: &Context) -> anyhow::Result<Exit> {
         keys.push(KeyExport::new(kind, &key.ok_or_else(|| none(&params.name, &config.cache_dir))?));
     }
     emit(&Exported { network: params.name, keys }, context.json)
+}
+
+/// One file that was fetched.
+#[derive(Serialize)]
+struct Fetched {
+    path: String,
+    circuit: &'static str,
+    key: &'static str,
+    bytes: u64,
+    hash: String,
+    file: PathBuf,
+    /// Whether the same file had been there.
+    was_here: bool,
+}
+
+impl Report for Fetched {
+    fn human(&self, out: &mut dyn Write) -> io::Result<()> {
+        let Self { circuit, key, bytes, file, .. } = self;
+        let how = if self.was_here { "had been there" } else { "checked" };
+        writeln!(out, "{circuit} {key} key  {}  {how}  {}", ByteCount::new(*bytes).to_short(), file.display())
+    }
+}
+
+impl Get {
+    fn run(self, context: &Context) -> anyhow::Result<Exit> {
+        let (params, config) = self.place.resolve(context)?;
+        let folder = KeyFolder::new(&config.cache_dir, &params)?;
+        let rpc = context.rpc()?;
+        for path in self.paths {
+            let refused = |error| refused(&path, &params, error);
+            let mut arriving = Arriving::begin(&folder).map_err(refused)?;
+            let mut shown = Progress::new();
+            rpc.bytes(Call::new("cat").arg(&path), |part| {
+                arriving.write(part).map_err(refused)?;
+                shown.more(part.len(), arriving.found());
+                Ok(())
+            })?;
+            drop(shown);
+            let arrived = arriving.finish().map_err(refused)?;
+            let fetched = Fetched {
+                circuit: circuit::name(arrived.kind),
+                key: name(arrived.part),
+                bytes: arrived.file.bytes,
+                hash: arrived.file.hash.to_string(),
+                file: arrived.path,
+                was_here: arrived.was_here,
+                path,
+            };
+            emit(&fetched, context.json)?;
+        }
+        Ok(Exit::Done)
+    }
+}
+
+fn refused(path: &str, params: &NetworkParams, error: ArrivalError) -> Stop {
+    let hint = match &error {
+        ArrivalError::Key(KeyError::Insecure { .. }) => "",
+        ArrivalError::Key(KeyError::Circuit | KeyError::Constraints) => {
+            "; it may be one of another network: --network"
+        }
+        ArrivalError::Key(_) | ArrivalError::TooLong { .. } => "; see whether the CID is the right one",
+        ArrivalError::Occupied { .. } => "; remove it if it is to be replaced",
+        ArrivalError::Busy { .. } => "; wait for it, or end it",
+        ArrivalError::Folder(_) => "",
+    };
+    let text = format!(
+        "{path} was not taken as a key of {}: {}{hint}. Nothing was changed",
+        params.name,
+        chain_text(&anyhow::Error::from(error))
+    );
+    Stop::new(Exit::Failed, text)
+}
+
+/// What is shown on a terminal while a file arrives.
+struct Progress {
+    is_terminal: bool,
+    line: Redrawn,
+    bytes: u64,
+}
+
+impl Progress {
+    fn new() -> Self {
+        Self { is_terminal: io::stderr().is_terminal(), line: Redrawn::default(), bytes: 0 }
+    }
+
+    fn more(&mut self, bytes: usize, found: Option<(CircuitKind, KeyPart)>) {
+        self.bytes += bytes as u64;
+        if self.is_terminal {
+            let size = ByteCount::new(self.bytes).to_short();
+            match found {
+                Some((kind, part)) => {
+                    self.line.draw(format_args!("{} {} key  {size}", circuit::name(kind), name(part)));
+                }
+                None => self.line.draw(size),
+            }
+        }
+    }
 }
