@@ -2,16 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::ops::ControlFlow;
 use std::process::{Command, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use hpips_api::ApiClient;
+use hpips_api::view::{GetLine, GetRequest};
 use hpips_bitswap::{BlockSource, SourceError};
 use hpips_client::{AddOptions, Reporter, add_local};
 use hpips_net::{Config, Net};
 use hpips_store::Store;
 use hpips_types::Cid;
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
 
 use crate::binary::hpips;
 use crate::killed::bytes_below;
@@ -61,24 +66,98 @@ impl BlockSource for Gate {
     }
 }
 
+/// A node elsewhere that has the file and stops in its middle.
+struct Source {
+    runtime: Runtime,
+    net: Net,
+    gate: Arc<Gate>,
+    root: String,
+    address: String,
+    noise: Vec<u8>,
+    _folder: TempDir,
+}
+
+impl Source {
+    fn start(seed: u8) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("file");
+        let noise: Vec<u8> =
+            (0..FILE_BYTES).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
+        fs::write(&file, &noise).unwrap();
+        let store = Store::open(folder.path().join("store"), hpips_store::Config::default()).unwrap();
+        let root = add_local(&store, &file, &AddOptions::default(), &Reporter::none()).unwrap().report.root;
+        let gate = Arc::new(Gate { store, state: Mutex::default(), opened: Condvar::new() });
+        let runtime = Runtime::new().unwrap();
+        let net = runtime.block_on(Net::start(Config::loopback([seed; 32]), gate.clone())).unwrap();
+        let address = net.full_addrs()[0].to_string();
+        Self { runtime, net, gate, root: root.to_string(), address, noise, _folder: folder }
+    }
+
+    /// Lets the rest go; says how many bytes went before.
+    fn open(&self) -> u64 {
+        let mut state = self.gate.state.lock().unwrap();
+        state.is_open = true;
+        self.gate.opened.notify_all();
+        state.bytes
+    }
+
+    fn shutdown(self) {
+        self.runtime.block_on(self.net.shutdown());
+    }
+}
+
+#[test]
+fn a_get_says_how_far_it_is_while_it_stands_still_too() {
+    let (source, node) = (Source::start(78), Node::start());
+    node.ok(&["swarm", "connect", &source.address]);
+    let target = node.folder().join("got");
+    let request = GetRequest { path: source.root.clone(), target: target.clone() };
+    let client = ApiClient::of_repo(&node.repo()).unwrap();
+    let mut stood = Vec::new();
+    let take = |line: GetLine| match line {
+        GetLine::Progress(progress) => {
+            // What is written is some blocks behind what the source gave, and does not grow while the source stands.
+            if progress.bytes > 0 {
+                stood.push(progress);
+            }
+            let same = stood.iter().rev().take_while(|before| before.bytes == progress.bytes).count();
+            if same >= 5 {
+                source.open();
+            }
+            ControlFlow::Continue(())
+        }
+        GetLine::Done(answer) => ControlFlow::Break(answer),
+        GetLine::Failed(error) => panic!("{error}"),
+    };
+    let lines = client.post_lines("/hpips/v0/get-lines", &request, take);
+    let answer = source.runtime.block_on(async { tokio::time::timeout(WAIT, lines).await.unwrap().unwrap() });
+    assert_eq!((answer.files, answer.bytes), (1, FILE_BYTES));
+    assert!(fs::read(&target).unwrap() == source.noise);
+    let middle = stood.first().expect("seen in its middle");
+    assert_eq!((middle.all, middle.holders), (FILE_BYTES, 0));
+    assert!(middle.bytes < FILE_BYTES && middle.fetched_bytes >= middle.bytes, "{middle:?}");
+    assert!(stood.windows(2).all(|pair| pair[0].bytes <= pair[1].bytes), "it only grows");
+
+    // What cannot be had is said in the same way.
+    let request = GetRequest { path: source.root.clone(), target };
+    let take = |line: GetLine| match line {
+        GetLine::Failed(error) => ControlFlow::Break(error),
+        GetLine::Progress(_) => ControlFlow::Continue(()),
+        GetLine::Done(answer) => panic!("{answer:?}"),
+    };
+    let error = source.runtime.block_on(client.post_lines("/hpips/v0/get-lines", &request, take)).unwrap();
+    assert!(error.to_string().contains("exists"), "{error}");
+    source.shutdown();
+}
+
 #[test]
 fn a_node_killed_in_the_middle_of_a_fetch_fetches_only_what_is_missing() {
-    let folder = tempfile::tempdir().unwrap();
-    let file = folder.path().join("file");
-    let noise: Vec<u8> =
-        (0..FILE_BYTES).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 56) as u8).collect();
-    fs::write(&file, &noise).unwrap();
-    let store = Store::open(folder.path().join("store"), hpips_store::Config::default()).unwrap();
-    let root = add_local(&store, &file, &AddOptions::default(), &Reporter::none()).unwrap().report.root;
-    let gate = Arc::new(Gate { store, state: Mutex::default(), opened: Condvar::new() });
-    let runtime = tokio::runtime::Runtime::new().unwrap();
-    let source = runtime.block_on(Net::start(Config::loopback([77; 32]), gate.clone())).unwrap();
-    let address = source.full_addrs()[0].to_string();
-
+    let source = Source::start(77);
+    let Source { root, address, noise, gate, .. } = &source;
     let mut node = Node::start();
-    node.ok(&["swarm", "connect", &address]);
+    node.ok(&["swarm", "connect", address]);
     let mut fetch = Command::new(hpips())
-        .args(["pin", "add", &root.to_string()])
+        .args(["pin", "add", root])
         .env("HPIPS_PATH", node.repo())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
@@ -93,17 +172,12 @@ fn a_node_killed_in_the_middle_of_a_fetch_fetches_only_what_is_missing() {
     node.kill_and_start();
     assert!(!fetch.wait().unwrap().success(), "the command says that its node is gone");
 
-    let before = {
-        let mut state = gate.state.lock().unwrap();
-        state.is_open = true;
-        gate.opened.notify_all();
-        state.bytes
-    };
-    node.ok(&["swarm", "connect", &address]);
-    node.ok(&["pin", "add", &root.to_string()]);
+    let before = source.open();
+    node.ok(&["swarm", "connect", address]);
+    node.ok(&["pin", "add", root]);
     let target = node.folder().join("got");
-    node.ok(&["get", &root.to_string(), "-o", target.to_str().unwrap()]);
-    assert!(fs::read(&target).unwrap() == noise, "the file is whole");
+    node.ok(&["get", root, "-o", target.to_str().unwrap()]);
+    assert!(fs::read(&target).unwrap() == *noise, "the file is whole");
 
     let state = gate.state.lock().unwrap();
     // Lost are the batch that was not yet stored and what was under way.
@@ -111,5 +185,5 @@ fn a_node_killed_in_the_middle_of_a_fetch_fetches_only_what_is_missing() {
     assert!(before < FILE_BYTES, "it was killed in the middle, after {before} bytes");
     assert!(again < FIRST_BYTES - STORED_BYTES + 8 * MIB, "{again} of {before} bytes were fetched again");
     drop(state);
-    runtime.block_on(source.shutdown());
+    source.shutdown();
 }
