@@ -213,7 +213,7 @@ mod tests {
 
     impl BlockGetter for Map {
         fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
-            self.0.get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: 0 })
+            self.0.get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: None })
         }
     }
 

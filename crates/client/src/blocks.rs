@@ -13,16 +13,26 @@ use rayon::prelude::*;
 /// who has left. Asking costs next to nothing.
 pub(crate) const LOOK_UP: Duration = Duration::from_millis(250);
 
+/// Who was asked, for people.
+fn asked(peers: Option<usize>) -> String {
+    match peers {
+        None => String::new(),
+        Some(0) => " (no peer to ask)".to_owned(),
+        Some(1) => " (1 peer asked)".to_owned(),
+        Some(peers) => format!(" ({peers} peers asked)"),
+    }
+}
+
 /// Why a block could not be had.
 #[derive(Debug, thiserror::Error)]
 pub enum GetBlockError {
     /// Nobody who was asked has it.
-    #[error("not found: {cid} ({peers} peers asked)")]
+    #[error("not found{}: {cid}{}", if peers.is_none() { " here" } else { "" }, asked(*peers))]
     NotFound {
         /// The block.
         cid: Cid,
-        /// How many peers were asked; 0 for a read of the local store alone.
-        peers: usize,
+        /// How many peers were asked; `None` for a read of the local store alone.
+        peers: Option<usize>,
     },
     /// Too few holders of a stored object answer to rebuild it.
     #[error("not found: {cid}; {answer} of its {slots} slots answer, {needed} are needed")]
@@ -176,7 +186,7 @@ impl<S: BlockSource> BlockGetter for Local<S> {
     fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
         match self.0.get(cid) {
             Ok(Some(bytes)) => Ok(bytes),
-            Ok(None) => Err(GetBlockError::NotFound { cid: *cid, peers: 0 }),
+            Ok(None) => Err(GetBlockError::NotFound { cid: *cid, peers: None }),
             Err(source) => Err(GetBlockError::Store { cid: *cid, source: Box::new(source) }),
         }
     }
@@ -201,15 +211,15 @@ mod tests {
         struct Never;
         impl BlockGetter for Never {
             fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
-                Err(GetBlockError::NotFound { cid: *cid, peers: 7 })
+                Err(GetBlockError::NotFound { cid: *cid, peers: Some(7) })
             }
         }
         let left = Left::default();
         let blocks = Attended::new(Arc::new(Never), left.clone());
         let cid = hpips_types::content::cid_v1(hpips_types::content::RAW, b"x");
-        assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: 7, .. })));
+        assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: Some(7), .. })));
         left.watch().done();
-        assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: 7, .. })));
+        assert!(matches!(blocks.get(&cid), Err(GetBlockError::NotFound { peers: Some(7), .. })));
         drop(left.watch());
         assert!(matches!(blocks.get(&cid), Err(GetBlockError::Unwanted { .. })));
     }

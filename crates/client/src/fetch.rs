@@ -257,7 +257,7 @@ impl BlockGetter for NetBlocks {
 impl Failed {
     fn of(self, cid: Cid) -> GetBlockError {
         match self {
-            Self::NotFound { peers } => GetBlockError::NotFound { cid, peers },
+            Self::NotFound { peers } => GetBlockError::NotFound { cid, peers: Some(peers) },
             Self::TooFew { answer, slots, needed } => {
                 GetBlockError::TooFewSlots { cid, answer, slots, needed }
             }

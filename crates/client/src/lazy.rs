@@ -47,7 +47,7 @@ impl LazyBlocks {
         match error {
             // Nobody who holds it answers: for a reader it is not there.
             ObjectError::Missing { .. } => {
-                GetBlockError::NotFound { cid: *cid, peers: self.client.parts.net.connected().len().max(1) }
+                GetBlockError::NotFound { cid: *cid, peers: Some(self.client.parts.net.connected().len()) }
             }
             error => GetBlockError::Fetch { cid: *cid, source: Box::new(error) },
         }

@@ -132,7 +132,7 @@ mod tests {
     impl BlockGetter for Half {
         fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
             self.got.fetch_add(1, Ordering::Relaxed);
-            self.blocks.get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: 0 })
+            self.blocks.get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: None })
         }
 
         fn at_hand(&self, cids: &[Cid]) -> Vec<(Cid, Bytes)> {

@@ -130,7 +130,7 @@ impl ReadError {
     fn status(&self) -> StatusCode {
         match self {
             // Nobody was asked: it is known that the content is not here.
-            Self::Get(GetBlockError::NotFound { peers: 0, .. }) => StatusCode::NOT_FOUND,
+            Self::Get(GetBlockError::NotFound { peers: None, .. }) => StatusCode::NOT_FOUND,
             Self::Get(GetBlockError::NotFound { .. } | GetBlockError::TooFewSlots { .. }) => {
                 StatusCode::GATEWAY_TIMEOUT
             }

@@ -69,9 +69,13 @@ impl RpcError {
     /// A block that could not be had.
     pub(crate) fn get(error: &GetBlockError) -> Self {
         match error {
-            GetBlockError::NotFound { cid, peers: 0 } => Self::not_local(cid),
-            GetBlockError::NotFound { cid, peers } => {
-                Self::new(format!("ipld: could not find {cid} ({peers} peers asked)"))
+            GetBlockError::NotFound { cid, peers: None } => Self::not_local(cid),
+            GetBlockError::NotFound { cid, peers: Some(0) } => {
+                Self::new(format!("ipld: could not find {cid} (no peer to ask: hpips swarm connect)"))
+            }
+            GetBlockError::NotFound { cid, peers: Some(peers) } => {
+                let s = if *peers == 1 { "" } else { "s" };
+                Self::new(format!("ipld: could not find {cid} ({peers} peer{s} asked)"))
             }
             error => Self::of(error),
         }

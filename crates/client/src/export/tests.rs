@@ -15,7 +15,7 @@ struct Map(Mutex<HashMap<Cid, Bytes>>);
 
 impl BlockGetter for Map {
     fn get(&self, cid: &Cid) -> Result<Bytes, GetBlockError> {
-        self.0.lock().unwrap().get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: 0 })
+        self.0.lock().unwrap().get(cid).cloned().ok_or(GetBlockError::NotFound { cid: *cid, peers: None })
     }
 }
 

@@ -159,7 +159,7 @@ async fn a_root_without_deals_is_asked_of_connected_peers() {
     holders.check(&blocks, "from-peers").await;
     let missing = hpips_types::content::cid_v1(hpips_types::content::RAW, b"nobody has it");
     let failed = tokio::task::spawn_blocking(move || blocks.get(&missing)).await.unwrap();
-    assert!(matches!(failed, Err(GetBlockError::NotFound { peers: 2, .. })), "{failed:?}");
+    assert!(matches!(failed, Err(GetBlockError::NotFound { peers: Some(2), .. })), "{failed:?}");
     // Long before its deadline ends a reader whose caller has left.
     let blocks = NetBlocks::new(&holders.reader, &holders.store, Vec::new(), FetchOptions::default());
     let started = Instant::now();

@@ -91,7 +91,7 @@ impl BlockGetter for Stuck {
         while !*released {
             released = self.release.1.wait(released).unwrap();
         }
-        Err(GetBlockError::NotFound { cid: *cid, peers: 1 })
+        Err(GetBlockError::NotFound { cid: *cid, peers: Some(1) })
     }
 }
 
