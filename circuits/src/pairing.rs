@@ -14,8 +14,10 @@ pub(crate) type Point1 = blst_p1_affine;
 /// A point of G2.
 pub(crate) type Point2 = blst_p2_affine;
 
-/// Bytes of a number in [`sum`].
-const NUMBER_BYTES: usize = 32;
+/// Bits of a field element.
+const FIELD_BITS: usize = 255;
+/// Bits of a factor of a batch.
+const FACTOR_BITS: usize = 128;
 
 /// Miller loops that share their squarings: as many as `blst` takes at once.
 const LOOPS: usize = 16;
@@ -73,25 +75,23 @@ fn sum(points: &[Point1], factors: &[Fr], bits: usize) -> Option<Point1> {
         .iter()
         .flat_map(|factor| {
             let number = factor.into_bigint().to_bytes_le();
-            debug_assert!(number.len() == NUMBER_BYTES && number[bytes..].iter().all(|&byte| byte == 0));
+            debug_assert!(number[bytes..].iter().all(|&byte| byte == 0), "no more bits than promised");
             number.into_iter().take(bytes)
         })
         .collect();
-    let first = !points.is_empty();
-    first.then(|| p1_affines::from(&[points.mult(&factors, bits)]).as_slice()[0])
+    if points.is_empty() {
+        return None;
+    }
+    Some(p1_affines::from(&[points.mult(&factors, bits)]).as_slice()[0])
 }
-
-/// Bits of a field element.
-const FIELD_BITS: usize = 255;
-
-/// Bits of a factor of a batch.
-const FACTOR_BITS: usize = 128;
 
 /// A verifying key made ready: the points that pairings are computed with.
 #[derive(Clone, Debug)]
 pub(crate) struct Checking {
     alpha: Point1,
     beta: Point2,
+    /// Of alpha and beta, before the final exponentiation.
+    alpha_beta: blst_fp12,
     /// The opposites of gamma and delta.
     gamma_delta: [Point2; 2],
     inputs: Vec<Point1>,
@@ -109,9 +109,11 @@ pub(crate) struct Weighted<'a> {
 
 impl Checking {
     pub(crate) fn new(key: &VerifyingKey<ark_bls12_381::Bls12_381>) -> Self {
+        let (alpha, beta) = (point_1(&key.alpha_g1), point_2(&key.beta_g2));
         Self {
-            alpha: point_1(&key.alpha_g1),
-            beta: point_2(&key.beta_g2),
+            alpha,
+            beta,
+            alpha_beta: loops(&[beta], &[alpha]),
             gamma_delta: [point_2(&-key.gamma_g2), point_2(&-key.delta_g2)],
             inputs: key.gamma_abc_g1.iter().map(point_1).collect(),
         }
@@ -136,7 +138,7 @@ impl Checking {
             if is_one { points.first().copied() } else { sum(points, &factors, FACTOR_BITS) }
         };
         let c: Vec<Point1> = proofs.iter().map(|proof| *proof.c).collect();
-        let right = [sum(&self.inputs, &scalars, FIELD_BITS), scaled(&c)].map(Option::unwrap_or_default);
+        let public = [sum(&self.inputs, &scalars, FIELD_BITS), scaled(&c)].map(Option::unwrap_or_default);
         let mut left = proofs
             .par_chunks(LOOPS)
             .map(|proofs| {
@@ -146,9 +148,14 @@ impl Checking {
                 loops(&b, &a)
             })
             .reduce(blst_fp12::default, |one, other| one * other);
-        left *= loops(&self.gamma_delta, &right);
-        let alpha = if is_one { Some(self.alpha) } else { sum(&[self.alpha], &[factor], FIELD_BITS) };
-        blst_fp12::finalverify(&left, &loops(&[self.beta], &[alpha.unwrap_or_default()]))
+        left *= loops(&self.gamma_delta, &public);
+        let right = if is_one {
+            self.alpha_beta
+        } else {
+            let alpha = sum(&[self.alpha], &[factor], FIELD_BITS).unwrap_or_default();
+            loops(&[self.beta], &[alpha])
+        };
+        blst_fp12::finalverify(&left, &right)
     }
 }
 
