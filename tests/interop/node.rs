@@ -91,9 +91,9 @@ impl Node {
         format!("http://{}", self.endpoint()["address"].as_str().expect("an address"))
     }
 
-    /// What opens everything at that URL.
-    pub(crate) fn token(&self) -> String {
-        self.endpoint()["token"].as_str().expect("a token").to_owned()
+    /// What opens the pinning service there.
+    pub(crate) fn pins_token(&self) -> String {
+        fs::read_to_string(self.repo().join("pins-token")).unwrap().trim().to_owned()
     }
 
     fn endpoint(&self) -> serde_json::Value {

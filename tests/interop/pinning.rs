@@ -23,7 +23,7 @@ fn kubo_pins_on_a_node() {
     let added = kubo.ok(&["add", "-Q", "--cid-version=1", file.to_str().unwrap()]);
     let cid = String::from_utf8(added).unwrap();
     let cid = cid.trim();
-    kubo.ok(&["pin", "remote", "service", "add", "hpips", &node.rpc(), &node.token()]);
+    kubo.ok(&["pin", "remote", "service", "add", "hpips", &node.rpc(), &node.pins_token()]);
     let remote = |command: &str, more: &[&str]| {
         let args = ["pin", "remote", command, "--enc=json", "--service=hpips"];
         lines(&kubo.ok(&[&args[..], more].concat()))

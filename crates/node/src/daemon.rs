@@ -2,6 +2,7 @@
 
 use std::future::pending;
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,6 +33,8 @@ use crate::verifier::LateVerifier;
 pub const BLOCKS: &str = "blocks";
 /// Folder of the proving keys under the user's cache.
 pub const KEYS: &str = "keys";
+/// File of a repo with the token of the pinning service.
+const PINS_TOKEN_FILE: &str = "pins-token";
 /// File of a repo that says where the gateway listens, while it does.
 const GATEWAY_FILE: &str = "gateway";
 /// How long an orderly end may take before the process ends anyway. Everything acknowledged is on disk
@@ -76,6 +79,15 @@ pub enum RunError {
     /// The requests of the pinning service.
     #[error("cannot read the pin requests of the repo")]
     Pinning(#[source] std::io::Error),
+    /// The token of the pinning service.
+    #[error("{} is not usable: a token of 16 to 256 visible characters belongs there; remove it for a new one", path.display())]
+    PinsToken {
+        /// Where it lies.
+        path: PathBuf,
+        /// Why it is not read or written.
+        #[source]
+        source: std::io::Error,
+    },
     /// The client.
     #[error("cannot start the client")]
     Client(#[source] Box<dyn std::error::Error + Send + Sync>),
@@ -101,7 +113,10 @@ pub async fn run(repo: Repo, ready: impl FnOnce(&Endpoint)) -> Result<(), RunErr
     let config = repo.config()?;
     // Before the address: of two nodes on one repo the second must hear that the repo is in use.
     let store = crate::offline::open_store(&repo)?;
-    let server = Server::bind(config.api).await?.with_rpc_token(config.api_token_required);
+    let server = Server::bind(config.api)
+        .await?
+        .with_rpc_token(config.api_token_required)
+        .with_pins_token(pins_token(&repo)?);
     let node = Node::start(&repo, &config, store).await?;
     let endpoint = Endpoint { address: server.address(), token: token()?, pid: std::process::id() };
     let (end, ended) = watch::channel(false);
@@ -214,7 +229,7 @@ impl Node {
             client: client.clone(),
             repo: repo.path().to_owned(),
         };
-        let pinning = Pinning::start(pins, pinning::Config::default()).map_err(RunError::Pinning)?;
+        let pinning = Pinning::start(pins, pinning::Config::of(&net)).map_err(RunError::Pinning)?;
         let host = Arc::new(Process::new(Fetcher::new(&net, &store, client), stop.clone()));
         let settings = crate::offline::settings(repo)?;
         let parts = Parts { net, store, repo: repo.path().to_owned(), network, host, settings, pinning };
@@ -382,6 +397,28 @@ pub fn prover_config(repo: &Repo, config: &Config) -> hpips_prover::Config {
     }
 }
 
+/// The token that other programs show to the pinning service: made once, in a file that only the repo's owner reads.
+/// Whoever removes the file has a new one made at the next start.
+fn pins_token(repo: &Repo) -> Result<String, RunError> {
+    let path = repo.path().join(PINS_TOKEN_FILE);
+    let failed = |source| RunError::PinsToken { path: path.clone(), source };
+    match std::fs::read_to_string(&path) {
+        Ok(token) if is_token(token.trim()) => return Ok(token.trim().to_owned()),
+        // What somebody chose is not replaced.
+        Ok(_) => return Err(failed(std::io::ErrorKind::InvalidData.into())),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let token = token()?;
+    crate::repo::write_file(&path, format!("{token}\n").as_bytes(), 0o600).map_err(failed)?;
+    Ok(token)
+}
+
+/// Whether a text may be a token: visible characters of ASCII, enough of them that nobody guesses it.
+fn is_token(text: &str) -> bool {
+    (16..=256).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
+}
+
 /// 32 random bytes, hexadecimal.
 fn token() -> Result<String, RunError> {
     let mut bytes = Zeroizing::new([0; 32]);
@@ -412,5 +449,34 @@ impl Signals {
             _ = self.terminate.recv() => "SIGTERM",
             _ = self.hang_up.recv() => "SIGHUP",
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+    use crate::repo::Start;
+
+    #[test]
+    fn the_token_of_the_pinning_service_stays_and_may_be_chosen() {
+        let folder = tempfile::tempdir().unwrap();
+        let repo = Repo::init(&folder.path().join("repo"), &Config::default(), Start::default()).unwrap();
+        let path = repo.path().join(PINS_TOKEN_FILE);
+        let first = pins_token(&repo).unwrap();
+        assert!(is_token(&first) && pins_token(&repo).unwrap() == first);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, "  chosen-by-somebody \n").unwrap();
+        assert_eq!(pins_token(&repo).unwrap(), "chosen-by-somebody");
+        for bad in ["", "short", "two words of a token", &"x".repeat(257)] {
+            fs::write(&path, bad).unwrap();
+            let error = pins_token(&repo).unwrap_err().to_string();
+            assert!(error.contains("pins-token") && error.contains("remove it"), "{error}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), bad, "what somebody wrote stays");
+        }
+        fs::remove_file(&path).unwrap();
+        assert_ne!(pins_token(&repo).unwrap(), first);
     }
 }

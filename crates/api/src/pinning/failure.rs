@@ -36,7 +36,7 @@ impl Failure {
 
     /// No token, or a wrong one.
     pub(crate) fn unauthorized() -> Self {
-        let details = "the access token is missing or wrong: it is the token in the node's api file";
+        let details = "the access token is missing or wrong: it is in the file pins-token of the node's repo";
         Self::new(StatusCode::UNAUTHORIZED, "UNAUTHORIZED", details)
     }
 

@@ -64,6 +64,17 @@ pub struct Config {
     pub fetch: FetchOptions,
 }
 
+impl Config {
+    /// The usual, with what the node is told about fetching.
+    pub fn of(net: &Net) -> Self {
+        let config = Self::default();
+        Self {
+            fetch: FetchOptions { cache_bytes: config.fetch.cache_bytes, ..FetchOptions::of(net) },
+            ..config
+        }
+    }
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {

@@ -23,6 +23,9 @@ const SECRETS: &[&str] = &["/key/export"];
 pub(crate) struct Guard {
     /// Expected in `Authorization: Bearer`.
     pub(crate) token: String,
+    /// Expected there of callers of the pinning service, beside the one above: it opens nothing else, so that it may be
+    /// handed to other programs and outlives restarts.
+    pub(crate) pins_token: Option<String>,
     /// Whether Kubo's RPC is answered without it.
     pub(crate) is_rpc_open: bool,
 }
@@ -111,7 +114,8 @@ impl Guard {
             .get(header::AUTHORIZATION)
             .and_then(|value| value.to_str().ok())
             .and_then(|value| value.strip_prefix("Bearer "));
-        let owner = token.is_some_and(|token| equal_in_constant_time(token, &self.token)).then_some(Owner);
+        let is = |expected: &String| token.is_some_and(|token| equal_in_constant_time(token, expected));
+        let owner = is(&self.token).then_some(Owner);
         let realm = Realm::of(path);
         if !realm.takes(method) {
             return refuse("only GET to read and POST to change");
@@ -144,6 +148,9 @@ impl Guard {
             if !headers.get_all(header::ORIGIN).iter().any(is_foreign) {
                 return Ok(owner);
             }
+        }
+        if realm == Realm::Pins && self.pins_token.as_ref().is_some_and(is) {
+            return Ok(owner);
         }
         owner.map(Some).ok_or(Refusal::Unknown)
     }
@@ -180,19 +187,23 @@ fn equal_in_constant_time(left: &str, right: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn guard(is_rpc_open: bool) -> Guard {
+        Guard { token: "secret".into(), pins_token: None, is_rpc_open }
+    }
+
     fn admit(headers: &[(header::HeaderName, &str)]) -> bool {
         admit_to("/hpips/v0/id", true, headers)
     }
 
     fn admit_to(path: &str, is_rpc_open: bool, headers: &[(header::HeaderName, &str)]) -> bool {
-        let guard = Guard { token: "secret".into(), is_rpc_open };
+        let guard = guard(is_rpc_open);
         let map = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
         guard.admit(&Method::POST, path, &map).is_ok()
     }
 
     #[test]
     fn a_caller_with_the_token_is_the_owner() {
-        let guard = Guard { token: "secret".into(), is_rpc_open: true };
+        let guard = guard(true);
         let of = |token: &str| {
             let host = (header::HOST, "127.0.0.1:5001".parse().unwrap());
             let map = [host, (header::AUTHORIZATION, token.parse().unwrap())].into_iter().collect();
@@ -249,9 +260,10 @@ mod tests {
 
     #[test]
     fn pins_want_the_token_and_metrics_do_not() {
-        let guard = Guard { token: "secret".into(), is_rpc_open: true };
+        let guard = Guard { pins_token: Some("pins".into()), ..guard(true) };
         let host = (header::HOST, "127.0.0.1:5001");
         let token = (header::AUTHORIZATION, "Bearer secret");
+        let pins = (header::AUTHORIZATION, "Bearer pins");
         let foreign = (header::ORIGIN, "http://evil.example");
         let outcome = |method: Method, path: &str, headers: &[&(header::HeaderName, &str)]| {
             let map = headers.iter().map(|(name, value)| (name.clone(), value.parse().unwrap())).collect();
@@ -270,6 +282,12 @@ mod tests {
         }
         assert_eq!(outcome(Method::GET, "/pins", &[&host]), Err(Refusal::Unknown));
         assert_eq!(outcome(Method::DELETE, "/pins/x", &[&host, &token]), Ok(()));
+        // The service's own token opens the service alone.
+        assert_eq!(outcome(Method::DELETE, "/pins/x", &[&host, &pins]), Ok(()));
+        assert!(matches!(outcome(Method::GET, "/pins", &[&host, &pins, &foreign]), Err(Refusal::Foreign(_))));
+        for path in ["/hpips/v0/id", "/api/v0/key/export", "/pinsx"] {
+            assert_eq!(outcome(Method::POST, path, &[&host, &pins]), Err(Refusal::Unknown), "{path}");
+        }
         assert!(matches!(
             outcome(Method::GET, "/pins", &[&host, &token, &foreign]),
             Err(Refusal::Foreign(_))

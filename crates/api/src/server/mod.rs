@@ -52,11 +52,17 @@ pub enum BindError {
 }
 
 /// A server that listens and does not answer yet, so that its address is known before the node is whole.
-#[derive(Debug)]
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     is_rpc_open: bool,
+    pins_token: Option<String>,
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("address", &self.address).finish_non_exhaustive()
+    }
 }
 
 impl Server {
@@ -71,7 +77,13 @@ impl Server {
         let listen = |source| BindError::Listen { address, source };
         let listener = TcpListener::bind(address).await.map_err(listen)?;
         let address = listener.local_addr().map_err(listen)?;
-        Ok(Self { listener, address, is_rpc_open: true })
+        Ok(Self { listener, address, is_rpc_open: true, pins_token: None })
+    }
+
+    /// Another token that the pinning service takes, and nothing else does.
+    #[must_use]
+    pub fn with_pins_token(self, token: String) -> Self {
+        Self { pins_token: Some(token), ..self }
     }
 
     /// Says whether callers of `/api/v0` must show the token as those of everything else must. Without it any program
@@ -103,7 +115,7 @@ impl Server {
             .fallback(unknown)
             .layer(DefaultBodyLimit::max(REQUEST_BYTES_MAX))
             .layer(middleware::from_fn_with_state(
-                guard::Guard { token, is_rpc_open: self.is_rpc_open },
+                guard::Guard { token, pins_token: self.pins_token, is_rpc_open: self.is_rpc_open },
                 guard::check,
             ));
         axum::serve(self.listener, routes).with_graceful_shutdown(shutdown).await
