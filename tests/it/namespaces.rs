@@ -1,7 +1,8 @@
 //! Nodes in networks of the test's own making, which are namespaces: neighbours that find each other, and homes behind
-//! address translation, whose routers let nothing in that nobody inside asked for, with a relay that everybody reaches.
+//! address translation, whose routers let nothing in that nobody inside asked for, with a relay that everybody reaches,
+//! or with a router that opens ports to who asks.
 //!
-//! Needs root, `ip` and `nft`; says "skipped" where one is missing.
+//! Needs root, `ip` and `nft`, and `miniupnpd` for the last; says "skipped" where one is missing.
 
 use std::fs;
 use std::io::Write;
@@ -114,12 +115,63 @@ impl Internet {
                 }}
                 chain here {{
                     type filter hook input priority filter; policy drop;
+                    iifname lan accept
                     ct state established,related accept
                 }}
             }}"
         );
         self.inside(&router, &["nft", &rules]);
         host
+    }
+}
+
+/// A router's program that opens ports to who asks inside (UPnP).
+struct Gateway {
+    program: Child,
+    _folder: TempDir,
+}
+
+impl Gateway {
+    /// `None` where the program is missing.
+    fn start(internet: &Internet, router: &str) -> Option<Self> {
+        let mut version = Command::new("miniupnpd");
+        if version.arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            let _ = writeln!(std::io::stderr().lock(), "skipped: miniupnpd is missing");
+            return None;
+        }
+        let router = internet.name(router);
+        // The program adds to these chains and makes none.
+        let rules = "table inet filter {
+            chain miniupnpd { }
+            chain prerouting_miniupnpd { }
+            chain postrouting_miniupnpd { }
+            chain forward { type filter hook forward priority 0; jump miniupnpd; }
+            chain prerouting { type nat hook prerouting priority -100; jump prerouting_miniupnpd; }
+            chain postrouting { type nat hook postrouting priority 100; jump postrouting_miniupnpd; }
+        }";
+        internet.inside(&router, &["nft", rules]);
+        let folder = tempfile::tempdir().unwrap();
+        let config = folder.path().join("config");
+        let text = "ext_ifname=wan\nlistening_ip=lan\nenable_natpmp=no\nenable_upnp=yes\nsecure_mode=yes\n\
+            upnp_table_name=filter\nupnp_nat_table_name=filter\nupnp_forward_chain=miniupnpd\n\
+            upnp_nat_chain=prerouting_miniupnpd\nupnp_nat_postrouting_chain=postrouting_miniupnpd\n\
+            uuid=00000000-0000-4000-8000-000000000001\nallow 1024-65535 0.0.0.0/0 1024-65535\n";
+        fs::write(&config, text).unwrap();
+        let mut command = Command::new("ip");
+        command.args(["netns", "exec", &router, "miniupnpd", "-d", "-f", config.to_str().unwrap(), "-P"]);
+        command
+            .arg(folder.path().join("pid"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        Some(Self { program: command.spawn().unwrap(), _folder: folder })
+    }
+}
+
+impl Drop for Gateway {
+    fn drop(&mut self) {
+        let _ = self.program.kill();
+        let _ = self.program.wait();
     }
 }
 
@@ -231,6 +283,29 @@ fn neighbours_find_each_other() {
     let [first, second] = &hosts;
     let name = second.name();
     first.until("its neighbour", &["swarm", "peers"], |said| said.contains(&name));
+}
+
+#[test]
+fn a_home_is_reached_through_the_port_that_its_router_opens() {
+    let Some(mut internet) = Internet::start() else { return };
+    let public = internet.public("public", "45.45.45.1");
+    let home = internet.home("home", "45.45.45.2", "10.1.0", "ct status dnat accept");
+    let Some(_gateway) = Gateway::start(&internet, "home-router") else { return };
+    let public = Host::start(&public, &[]);
+    let shut = Host::start(&home, &[]);
+    let address = |host: &Host| format!("/ip4/45.45.45.2/tcp/4001/p2p/{}", host.name());
+    assert!(
+        !public.run(&["--timeout", "3s", "swarm", "connect", &address(&shut)]).status.success(),
+        "nothing is open"
+    );
+    drop(shut);
+    let home = Host::with(&home, |config| config["upnp"] = true.into());
+    home.until("a public address", &["id", "-f", "<addrs>"], |said| said.contains("/ip4/45.45.45.2/"));
+    public.ok(&["swarm", "connect", &address(&home)]);
+    let bytes = noise(3_000_000);
+    let cid = home.add(&bytes);
+    let got = public.run(&["cat", &cid]);
+    assert!(got.stdout == bytes, "{}", String::from_utf8_lossy(&got.stderr));
 }
 
 /// A relay and two homes with a node each, the second connected with the first through the relay.

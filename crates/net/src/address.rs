@@ -8,7 +8,7 @@ use libp2p::multiaddr::Protocol;
 use crate::filters::ip_of;
 
 /// Whether machines on other networks may reach an address: a public IP address or a name, not through a relay.
-pub(crate) fn is_public(address: &Multiaddr) -> bool {
+pub fn is_public(address: &Multiaddr) -> bool {
     if is_circuit(address) {
         return false;
     }

@@ -39,6 +39,7 @@ mod tasks;
 mod transport;
 mod wire;
 
+pub use address::is_public;
 pub use bandwidth::BANDWIDTH_MIN;
 pub use bitswap::{BlockStream, FetchError, Session, Stats};
 pub use config::{Config, Dht, Limits, Reach};

@@ -22,7 +22,7 @@ use crate::identity::{account_of, keypair_of, peer_of};
 use crate::peers::{PeerInfo, Peers};
 use crate::routing::Routing;
 use crate::streams::{Accepting, AlreadyAccepted, OpenError};
-use crate::swarm::{Actor, Command};
+use crate::swarm::{Actor, Addresses, Command};
 use crate::tasks::Tasks;
 use crate::wire::Stream;
 
@@ -72,7 +72,7 @@ struct Inner {
     account: AccountId,
     limits: Limits,
     commands: mpsc::Sender<Command>,
-    listening: watch::Receiver<Vec<Multiaddr>>,
+    addresses: watch::Receiver<Addresses>,
     shared: Shared,
     bitswap: BitswapHandle,
     routing: Routing,
@@ -109,7 +109,7 @@ impl Net {
         let peer = keypair.public().to_peer_id();
         let account = account_of(&peer).expect("the key is an ed25519 key");
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
-        let (listening, listen_addrs) = watch::channel(Vec::new());
+        let (told, addresses) = watch::channel(Addresses::default());
         let peers = Arc::new(Peers::new());
         let tasks = Arc::new(Tasks::new(runtime));
         let shared = Shared {
@@ -124,14 +124,14 @@ impl Net {
         let filters = Filters::new(&config.filters);
         let swarm = behaviour::build(&config, accepting, peers.clone(), filters.clone())?;
         let routing = Routing::new(!config.dhts.is_empty(), commands.clone());
-        let mut actor = Actor::new(swarm, &config, inbox, peers, listening)?;
+        let mut actor = Actor::new(swarm, &config, inbox, peers, told)?;
         let ready = actor.listen().await;
         let net = Self(Arc::new(Inner {
             peer,
             account,
             limits: config.limits,
             commands,
-            listening: listen_addrs,
+            addresses,
             shared,
             bitswap,
             routing,
@@ -155,13 +155,24 @@ impl Net {
 
     /// Addresses listened on, with the ports that were taken, without `/p2p/NAME`.
     pub fn listen_addrs(&self) -> Vec<Multiaddr> {
-        self.0.listening.borrow().clone()
+        self.0.addresses.borrow().listening.clone()
     }
 
-    /// Addresses listened on, each ending in `/p2p/NAME`: what others put into [`Config::peers`].
+    /// Where others reach this node: addresses listened on, then those of a router that hands on to them, without
+    /// `/p2p/NAME`.
+    pub fn addrs(&self) -> Vec<Multiaddr> {
+        let addresses = self.0.addresses.borrow();
+        addresses.listening.iter().chain(&addresses.outside).cloned().collect()
+    }
+
+    /// Where others reach this node, each address ending in `/p2p/NAME`: what they put into [`Config::peers`].
     pub fn full_addrs(&self) -> Vec<Multiaddr> {
-        let full = |address: Multiaddr| address.with_p2p(self.0.peer).unwrap_or_else(|address| address);
-        self.listen_addrs().into_iter().map(full).collect()
+        self.addrs().into_iter().map(|address| self.full(address)).collect()
+    }
+
+    /// An address of this node with its name.
+    pub fn full(&self, address: Multiaddr) -> Multiaddr {
+        address.with_p2p(self.0.peer).unwrap_or_else(|address| address)
     }
 
     /// Accounts with an open connection.

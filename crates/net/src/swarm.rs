@@ -81,12 +81,24 @@ fn is_missing_family(address: &Multiaddr, error: &std::io::Error) -> bool {
     is_v6 && (error.kind() == ErrorKind::AddrNotAvailable || error.raw_os_error() == Some(97))
 }
 
+/// Addresses from outside that are told; more come only of routers that change theirs.
+const OUTSIDE_MAX: usize = 16;
+
+/// Where this node can be reached.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Addresses {
+    /// Listened on.
+    pub(crate) listening: Vec<Multiaddr>,
+    /// Of a router or another machine that hands on to these, seen to work.
+    pub(crate) outside: Vec<Multiaddr>,
+}
+
 /// State of the task.
 pub(crate) struct Actor {
     swarm: Swarm<Behaviour>,
     commands: mpsc::Receiver<Command>,
     peers: Arc<Peers>,
-    listening: watch::Sender<Vec<Multiaddr>>,
+    addresses: watch::Sender<Addresses>,
     /// Listeners that have not told an address yet.
     starting: HashSet<ListenerId>,
     book: Book,
@@ -112,7 +124,7 @@ impl Actor {
         config: &Config,
         commands: mpsc::Receiver<Command>,
         peers: Arc<Peers>,
-        listening: watch::Sender<Vec<Multiaddr>>,
+        addresses: watch::Sender<Addresses>,
     ) -> Result<Self, StartError> {
         let mut book = Book::new(config.limits.redial_max);
         for address in &config.peers {
@@ -160,7 +172,7 @@ impl Actor {
             swarm,
             commands,
             peers,
-            listening,
+            addresses,
             starting,
             book,
             waiting: HashMap::new(),
@@ -330,15 +342,24 @@ impl Actor {
         match event {
             SwarmEvent::NewListenAddr { address, .. } => self.listens(address),
             SwarmEvent::ExpiredListenAddr { address, .. } => {
-                self.listening.send_modify(|all| all.retain(|known| *known != address));
+                self.addresses.send_modify(|all| all.listening.retain(|known| *known != address));
                 self.swarm.remove_external_address(&address);
                 self.set_modes();
             }
             SwarmEvent::ExternalAddrConfirmed { address } => {
                 tracing::info!(%address, "reachable from outside");
+                self.addresses.send_modify(|all| {
+                    let is_known = all.listening.contains(&address) || all.outside.contains(&address);
+                    if !is_known && all.outside.len() < OUTSIDE_MAX {
+                        all.outside.push(address);
+                    }
+                });
                 self.set_modes();
             }
-            SwarmEvent::ExternalAddrExpired { .. } => self.set_modes(),
+            SwarmEvent::ExternalAddrExpired { address } => {
+                self.addresses.send_modify(|all| all.outside.retain(|known| *known != address));
+                self.set_modes();
+            }
             SwarmEvent::ListenerClosed { listener_id, reason, .. } => {
                 for (relay, (_, listener)) in &mut self.relays {
                     if *listener == Some(listener_id) {
@@ -492,7 +513,7 @@ impl Actor {
     /// Takes note of an address that is listened on and tells others: a machine of the same network can use it.
     fn listens(&mut self, address: Multiaddr) {
         self.swarm.add_external_address(address.clone());
-        self.listening.send_modify(|all| all.push(address));
+        self.addresses.send_modify(|all| all.listening.push(address));
         self.set_modes();
     }
 

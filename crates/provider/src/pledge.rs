@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use hpips_circuits::Witness;
 use hpips_ledger::{Operation, Pledge, PreCommit, Sector as Announced, query};
+use hpips_net::{Multiaddr, is_public};
 use hpips_proofs::vanilla::activation;
 use hpips_proofs::{Record, SealedSector, SectorId, Statement, seal};
 use hpips_prover::{Order, Priority};
@@ -19,6 +20,9 @@ use crate::sectors::SectorError;
 
 /// Sectors sealed and announced in one batch at most; a smaller first batch earns sooner.
 const BATCH_SECTORS: usize = 4;
+
+/// Addresses that an offer names at most.
+const OFFERED_ADDRESSES: usize = 8;
 
 /// What is to be done next.
 #[derive(Debug, PartialEq)]
@@ -96,7 +100,13 @@ fn next_step(shared: &Shared, target: &Target) -> Step {
     let state = shared.parts.chain.state();
     let me = shared.me;
     let pledge = query::pledge(&state, &me);
-    let wanted = offer(shared, target);
+    let mut wanted = offer(shared, target);
+    // An offer costs a fee: one that names an address too many is left as it is.
+    if let Some(row) = &pledge
+        && wanted.addresses.iter().all(|address| row.terms.addresses.contains(address))
+    {
+        wanted.addresses.clone_from(&row.terms.addresses);
+    }
     if pledge.as_ref().is_none_or(|row| row.terms != wanted || row.is_leaving) {
         return Step::Offer(wanted);
     }
@@ -142,9 +152,16 @@ fn offer(shared: &Shared, target: &Target) -> Pledge {
         open_bytes: target.open_bytes,
         collateral_max: target.collateral_max,
         payee: shared.me,
-        addresses: shared.parts.net.listen_addrs().iter().take(8).map(ToString::to_string).collect(),
+        addresses: addresses(&shared.parts.net.addrs()),
         operator: target.operator.clone(),
     }
+}
+
+/// The addresses that an offer names: those of which most machines can make use first, since few are named.
+fn addresses(all: &[Multiaddr]) -> Vec<String> {
+    let mut all: Vec<&Multiaddr> = all.iter().collect();
+    all.sort_by_key(|address| !is_public(address));
+    all.into_iter().take(OFFERED_ADDRESSES).map(ToString::to_string).collect()
 }
 
 fn announced(shared: &Shared, numbers: &[u64]) -> Vec<Announced> {
@@ -231,4 +248,22 @@ fn prove_batch(
         proofs.push(shared.parts.prover.prove(statement, Witness::from(witness), order)?);
     }
     Ok(proofs)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offers_name_public_addresses_first() {
+        let all =
+            ["/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1", "/ip4/45.45.45.2/tcp/1", "/dns4/a.example/tcp/1"];
+        let all: Vec<Multiaddr> = all.iter().map(|text| text.parse().unwrap()).collect();
+        let named = addresses(&all);
+        assert_eq!(
+            named,
+            ["/ip4/45.45.45.2/tcp/1", "/dns4/a.example/tcp/1", "/ip4/127.0.0.1/tcp/1", "/ip4/10.0.0.2/tcp/1"]
+        );
+        assert_eq!(addresses(&all.repeat(3)).len(), OFFERED_ADDRESSES);
+    }
 }

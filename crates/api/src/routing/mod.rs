@@ -269,7 +269,7 @@ impl Routers {
 
 impl Own {
     fn itself(&self) -> PeerRecord {
-        bitswap_peer(self.net.peer_id(), self.net.listen_addrs())
+        bitswap_peer(self.net.peer_id(), self.net.addrs())
     }
 
     fn peer(&self, peer: PeerId) -> Option<PeerRecord> {

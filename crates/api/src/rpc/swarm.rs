@@ -327,7 +327,11 @@ pub(super) async fn listening(
     call.at_most(0)?;
     let net = &state.online()?.net;
     let with_id = call.flag(&["id"], false)?;
-    answer::json(&Strings { strings: texts(&if with_id { net.full_addrs() } else { net.listen_addrs() }) })
+    let mut addresses = net.listen_addrs();
+    if with_id {
+        addresses = addresses.into_iter().map(|address| net.full(address)).collect();
+    }
+    answer::json(&Strings { strings: texts(&addresses) })
 }
 
 /// The filters in force, or those of the configuration where no node runs.
