@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `pledge.rs` | posts the offer, seals sectors, pre-commits and activates them |
 //! | `window.rs` | commits to challenged leaves within `T_commit`, then proves; answers missed windows late |
-//! | `serve.rs` | takes pieces from clients and signs receipts |
+//! | `serve.rs` | takes pieces from clients and signs receipts; sends ranges of pieces back (`read.rs`) |
 //! | `keep.rs` | makes staged pieces part of the store when their deal is active, removes what ended |
 //! | `repair.rs` | rebuilds slots that are offered, claims them, proves entry |
 //!
@@ -16,11 +16,13 @@
 #![deny(unsafe_code)]
 
 mod config;
+mod crowd;
 mod keep;
 mod pieces;
 mod pledge;
 mod posted;
 mod provider;
+mod read;
 mod repair;
 mod sealing;
 mod sectors;
