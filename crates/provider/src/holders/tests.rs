@@ -27,7 +27,7 @@ enum Manner {
     Old,
     /// Takes requests and says nothing.
     Silent,
-    /// Begins and stops in the middle.
+    /// Accepts, and sends nothing.
     Slow,
     /// Says it has the piece, and sends others' bytes.
     Liar,
@@ -139,7 +139,6 @@ async fn send(
     piece::send(stream, &reply).await?;
     match manner {
         Manner::Honest => bulk::send_range(stream, path, outboard, read.start..read.end).await?,
-        Manner::Slow => bulk::send_range(stream, path, outboard, read.start..read.start + 1).await?,
         Manner::Liar => {
             let other_path = path.with_file_name(LOST.get().to_string());
             bulk::send_range(stream, &other_path, other, read.start..read.end).await?;
