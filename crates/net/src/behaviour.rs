@@ -13,7 +13,6 @@ use libp2p::{
 use crate::bandwidth::Bandwidth;
 use crate::config::{Config, Limits, Reach};
 use crate::filters::{self, Filters};
-use crate::identity::keypair_of;
 use crate::net::StartError;
 use crate::peers::Peers;
 use crate::streams::{self, Accepting};
@@ -66,15 +65,15 @@ fn setup(source: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StartEr
 /// Builds the swarm; must run inside a tokio runtime.
 pub(crate) fn build(
     config: &Config,
+    keypair: &Keypair,
     accepting: Accepting,
     peers: Arc<Peers>,
     filters: Filters,
 ) -> Result<Swarm<Behaviour>, StartError> {
     let limits = &config.limits;
-    let keypair = keypair_of(&config.seed);
     let peer = keypair.public().to_peer_id();
     let (transport, relay_client) =
-        transport::build(&keypair, config.private_key.as_ref().map(|key| key.shared()))?;
+        transport::build(keypair, config.private_key.as_ref().map(|key| key.shared()))?;
     let mdns = config
         .mdns
         .then(|| mdns::tokio::Behaviour::new(mdns::Config::default(), peer))
@@ -94,12 +93,12 @@ pub(crate) fn build(
         ),
         filters: filters::Behaviour(filters),
         identify: identify::Behaviour::new(
-            identify::Config::new_with_signed_peer_record("ipfs/0.1.0".into(), &keypair)
+            identify::Config::new_with_signed_peer_record("ipfs/0.1.0".into(), keypair)
                 .with_agent_version(config.agent.clone())
                 .with_push_listen_addr_updates(true),
         ),
         ping: ping::Behaviour::new(ping::Config::new().with_interval(limits.ping).with_timeout(limits.ping)),
-        gossip: gossip(&keypair, limits)?,
+        gossip: gossip(keypair, limits)?,
         mdns: mdns.into(),
         dht_network: dht(Reach::Network),
         dht_local: dht(Reach::Local),

@@ -27,6 +27,7 @@ mod filters;
 mod frames;
 mod gossip;
 pub mod identity;
+mod muxer;
 mod net;
 mod peers;
 pub mod piece;

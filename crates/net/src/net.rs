@@ -7,6 +7,7 @@ use bytes::Bytes;
 use hpips_bitswap::BlockSource;
 use hpips_types::AccountId;
 use libp2p::gossipsub::IdentTopic;
+use libp2p::identity::Keypair;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::runtime::Handle;
@@ -103,11 +104,21 @@ impl Net {
     /// # Errors
     /// [`StartError`] by variant.
     pub async fn start(config: Config, source: Arc<dyn BlockSource>) -> Result<Self, StartError> {
+        let keypair = keypair_of(&config.seed);
+        Self::start_as(config, &keypair, source).await
+    }
+
+    /// As [`Net::start`], under any key: peers of tests have all kinds.
+    async fn start_as(
+        config: Config,
+        keypair: &Keypair,
+        source: Arc<dyn BlockSource>,
+    ) -> Result<Self, StartError> {
         let runtime = Handle::try_current().map_err(StartError::NoRuntime)?;
         let accepting = Accepting::new();
-        let keypair = keypair_of(&config.seed);
         let peer = keypair.public().to_peer_id();
-        let account = account_of(&peer).expect("the key is an ed25519 key");
+        let own = keypair_of(&config.seed).public().to_peer_id();
+        let account = account_of(&own).expect("the key is an ed25519 key");
         let (commands, inbox) = mpsc::channel(COMMANDS_MAX);
         let (told, addresses) = watch::channel(Addresses::default());
         let peers = Arc::new(Peers::new());
@@ -122,7 +133,7 @@ impl Net {
         // Protocols are accepted before the first connection, so that no peer finds them missing.
         let bitswap = bitswap::start(&shared, source, &config.limits)?;
         let filters = Filters::new(&config.filters);
-        let swarm = behaviour::build(&config, accepting, peers.clone(), filters.clone())?;
+        let swarm = behaviour::build(&config, keypair, accepting, peers.clone(), filters.clone())?;
         let routing = Routing::new(!config.dhts.is_empty(), commands.clone());
         let mut actor = Actor::new(swarm, &config, inbox, peers, told)?;
         let ready = actor.listen().await;
@@ -236,8 +247,13 @@ impl Net {
     /// Stops keeping a connection with an account: undoes [`Net::keep`].
     pub async fn let_go(&self, account: AccountId) {
         if let Some(peer) = peer_of(&account) {
-            let _ = self.command(Command::LetGo(peer)).await;
+            self.let_go_peer(peer).await;
         }
+    }
+
+    /// As [`Net::let_go`], with any peer.
+    pub async fn let_go_peer(&self, peer: PeerId) {
+        let _ = self.command(Command::LetGo(peer)).await;
     }
 
     /// Sends bytes there and back: the time of one round trip, connecting first where needed.
@@ -246,6 +262,14 @@ impl Net {
     /// [`OpenError`] by variant.
     pub async fn ping(&self, peer: PeerId) -> Result<Duration, OpenError> {
         self.0.shared.connect(peer).await?;
+        match self.round_trip(peer).await {
+            // A peer answers on the newest stream alone, and the swarm's own pings may have begun after this one.
+            Err(OpenError::Io(_)) => self.round_trip(peer).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn round_trip(&self, peer: PeerId) -> Result<Duration, OpenError> {
         let mut stream = self.0.shared.open(peer, PING).await?;
         let round = async {
             let (began, sent) = (Instant::now(), [0x5a; 32]);
@@ -291,10 +315,15 @@ impl Net {
 
     /// Remembers addresses of an account, most likely first, for later dials; with or without `/p2p/NAME`.
     pub async fn address_book(&self, account: AccountId, addresses: Vec<Multiaddr>) {
-        if let Some((peer, addresses)) = bare(account, addresses) {
-            // After a shutdown nobody dials any more.
-            let _ = self.command(Command::Addresses(peer, addresses)).await;
+        if let Some(peer) = peer_of(&account) {
+            self.address_book_peer(peer, addresses).await;
         }
+    }
+
+    /// As [`Net::address_book`], of any peer, whatever kind of key it has.
+    pub async fn address_book_peer(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        // After a shutdown nobody dials any more.
+        let _ = self.command(Command::Addresses(peer, bare(peer, addresses))).await;
     }
 
     /// Remembers addresses that somebody says a peer has, without `/p2p/NAME`: behind those known, which a liar cannot
@@ -305,9 +334,14 @@ impl Net {
 
     /// As [`Net::address_book`], and stays connected with the account from now on, as with [`Config::peers`].
     pub async fn keep(&self, account: AccountId, addresses: Vec<Multiaddr>) {
-        if let Some((peer, addresses)) = bare(account, addresses) {
-            let _ = self.command(Command::Keep(peer, addresses)).await;
+        if let Some(peer) = peer_of(&account) {
+            self.keep_peer(peer, addresses).await;
         }
+    }
+
+    /// As [`Net::keep`], with any peer, whatever kind of key it has.
+    pub async fn keep_peer(&self, peer: PeerId, addresses: Vec<Multiaddr>) {
+        let _ = self.command(Command::Keep(peer, bare(peer, addresses))).await;
     }
 
     /// Closes all connections with an account. A peer to keep is dialed again.
@@ -426,14 +460,13 @@ impl Shared {
     }
 }
 
-fn bare(account: AccountId, addresses: Vec<Multiaddr>) -> Option<(PeerId, Vec<Multiaddr>)> {
-    let peer = peer_of(&account)?;
+fn bare(peer: PeerId, addresses: Vec<Multiaddr>) -> Vec<Multiaddr> {
     let strip = |address: Multiaddr| match crate::identity::split_peer(&address) {
         // An address that names somebody else is of no use.
         Some((name, bare)) => (name == peer).then_some(bare),
         None => Some(address),
     };
-    Some((peer, addresses.into_iter().filter_map(strip).collect()))
+    addresses.into_iter().filter_map(strip).collect()
 }
 
 pub(crate) fn protocol_name(name: &str) -> Result<StreamProtocol, OpenError> {
@@ -472,3 +505,6 @@ impl BlockSource for NoBlocks {
         Ok(None)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use hpips_types::AccountId;
 use libp2p::core::ConnectedPoint;
+use libp2p::identity::PublicKey;
 use libp2p::multiaddr::Protocol;
 use libp2p::{Multiaddr, PeerId, StreamProtocol};
 use tokio::sync::broadcast;
@@ -38,7 +39,7 @@ pub struct PeerInfo {
     pub agent: String,
     /// Addresses it says to listen on.
     pub listens: Vec<Multiaddr>,
-    /// Its public key in libp2p's protobuf form, where its name holds it.
+    /// Its public key in libp2p's protobuf form: of ed25519 and secp256k1 from its name, of others once it has said it.
     pub public_key: Option<Vec<u8>>,
     /// Protocols it says to speak.
     pub protocols: Vec<String>,
@@ -192,11 +193,15 @@ impl Peers {
         &self,
         peer: &PeerId,
         agent: &str,
+        key: &PublicKey,
         listens: Vec<Multiaddr>,
         protocols: &[StreamProtocol],
     ) {
         if let Some(line) = self.lock().get_mut(peer) {
             line.info.listens = listens;
+            if line.info.public_key.is_none() && key.to_peer_id() == *peer {
+                line.info.public_key = Some(key.encode_protobuf());
+            }
             // Whatever a peer calls itself must not move a terminal's cursor.
             line.info.agent = agent.chars().filter(|c| !c.is_control()).take(AGENT_BYTES_MAX).collect();
             line.info.protocols =

@@ -565,7 +565,7 @@ impl Actor {
         if info.protocols.contains(&HOP) {
             self.may_relay(peer, &addresses);
         }
-        self.peers.identified(&peer, &info.agent_version, listens, &info.protocols);
+        self.peers.identified(&peer, &info.agent_version, &info.public_key, listens, &info.protocols);
     }
 
     fn on_dht(&mut self, reach: Reach, event: kad::Event) {

@@ -11,8 +11,9 @@ use libp2p::core::transport::{Boxed, OptionalTransport};
 use libp2p::core::upgrade::Version;
 use libp2p::identity::Keypair;
 use libp2p::pnet::{PnetConfig, PreSharedKey};
-use libp2p::{PeerId, Transport, dns, noise, quic, relay, tcp, yamux};
+use libp2p::{PeerId, Transport, dns, noise, quic, relay, tcp};
 
+use crate::muxer;
 use crate::net::StartError;
 
 /// Time a connection may take to be made, handshakes included.
@@ -39,7 +40,7 @@ pub(crate) fn build(
     let circuits = circuits
         .upgrade(Version::V1Lazy)
         .authenticate(noise.clone())
-        .multiplex(yamux::Config::default())
+        .multiplex(muxer::Config)
         .timeout(HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let named = match dns::tokio::Transport::system(direct(keypair, noise.clone(), key)) {
@@ -64,7 +65,7 @@ fn direct(keypair: &Keypair, noise: noise::Config, key: Option<PreSharedKey>) ->
         })
         .upgrade(Version::V1Lazy)
         .authenticate(noise)
-        .multiplex(yamux::Config::default())
+        .multiplex(muxer::Config)
         .timeout(HANDSHAKE)
         .map(|(peer, muxer), _| (peer, StreamMuxerBox::new(muxer)));
     let quic = match key {

@@ -8,19 +8,22 @@
 //! |---|---|
 //! | `pledge.rs` | posts the offer, seals sectors, pre-commits and activates them |
 //! | `window.rs` | commits to challenged leaves within `T_commit`, then proves; answers missed windows late |
-//! | `serve.rs` | takes pieces from clients and signs receipts |
+//! | `serve.rs` | takes pieces from clients and signs receipts; sends ranges of pieces back (`read.rs`) |
 //! | `keep.rs` | makes staged pieces part of the store when their deal is active, removes what ended |
-//! | `repair.rs` | rebuilds slots that are offered, claims them, proves entry |
+//! | `repair.rs` | rebuilds slots that are offered from ranges of other pieces (`holders.rs`), claims them, proves entry |
 //!
 //! It refuses to know clients' insides, HTTP and terminals.
 #![deny(unsafe_code)]
 
 mod config;
+mod crowd;
+mod holders;
 mod keep;
 mod pieces;
 mod pledge;
 mod posted;
 mod provider;
+mod read;
 mod repair;
 mod sealing;
 mod sectors;

@@ -3,6 +3,7 @@
 //! ```text
 //! pieces/<deal>-<slot>/piece   the bytes
 //!                      rows    the commitment's tree from level 3 up
+//!                      outboard  BLAKE3 hashes for ranges, made when the first is read; a 256th of the piece
 //!                      meta    dag-cbor: see Meta; its presence says the piece is complete
 //! ```
 //!
@@ -15,6 +16,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use hpips_net::bulk::{Outboard, OutboardError, Spec};
 use hpips_proofs::piece::data_leaf;
 use hpips_proofs::{Element, PieceTree};
 use hpips_types::{AccountId, Blake3Hash, ByteCount, Cid, DealId, SlotIndex, cbor};
@@ -92,6 +94,8 @@ pub struct Piece {
     pub meta: Meta,
     tree: PieceTree,
     path: PathBuf,
+    /// Held while the outboard is made, so that it is made once.
+    hashing: Mutex<()>,
 }
 
 /// All complete pieces of a provider. Clones share them.
@@ -154,7 +158,7 @@ impl Pieces {
             let path = dir.join(name);
             write_whole(&path, &bytes).map_err(io_at(&path))?;
         }
-        let piece = Arc::new(Piece { id, meta, tree, path: dir.join("piece") });
+        let piece = Arc::new(Piece { id, meta, tree, path: dir.join("piece"), hashing: Mutex::default() });
         self.lock().insert(id, Arc::clone(&piece));
         Ok(piece)
     }
@@ -205,12 +209,59 @@ impl Piece {
         let rows = fs::read(&path).map_err(io_at(&path))?;
         let tree = PieceTree::from_bytes(&rows, meta.bytes).filter(|tree| tree.comm_p() == meta.comm_p);
         let tree = tree.ok_or(PieceError::Malformed(path))?;
-        Ok(Self { id, meta, tree, path: dir.join("piece") })
+        Ok(Self { id, meta, tree, path: dir.join("piece"), hashing: Mutex::default() })
     }
 
     /// The file with its bytes.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Its hash and length.
+    pub fn spec(&self) -> Spec {
+        Spec { hash: self.meta.blake3, bytes: self.meta.bytes }
+    }
+
+    /// Hashes that prove ranges of it: from their file, or made from the bytes and kept. Blocks, for about a second a
+    /// GiB the first time.
+    ///
+    /// # Errors
+    /// [`PieceError::Malformed`] when the bytes are not those of the piece, [`PieceError::Io`].
+    pub fn outboard(&self) -> Result<Outboard, PieceError> {
+        let _once = self.hashing.lock().unwrap_or_else(PoisonError::into_inner);
+        let kept = self.outboard_path();
+        if let Ok(outboard) = Outboard::load(&kept, &self.spec()) {
+            return Ok(outboard);
+        }
+        let outboard = Outboard::of_file(&self.path).map_err(|error| match error {
+            OutboardError::Io(error) => io_at(&self.path)(error),
+            _ => PieceError::Malformed(self.path.clone()),
+        })?;
+        if outboard.spec() != self.spec() {
+            return Err(PieceError::Malformed(self.path.clone()));
+        }
+        // Where there is no room to keep it, it is made again next time.
+        if let Err(error) = self.keep(&outboard, &kept) {
+            tracing::debug!(path = %kept.display(), %error, "hashes of a piece not kept");
+        }
+        Ok(outboard)
+    }
+
+    fn keep(&self, outboard: &Outboard, path: &Path) -> Result<(), OutboardError> {
+        let partial = path.with_extension("partial");
+        outboard.save(&partial)?;
+        File::open(&partial)?.sync_all()?;
+        Ok(fs::rename(&partial, path)?)
+    }
+
+    /// Removes the kept hashes, so that they are made from the bytes again.
+    pub fn forget_outboard(&self) {
+        // Where that fails the next reader is refused as this one was.
+        let _ = fs::remove_file(self.outboard_path());
+    }
+
+    fn outboard_path(&self) -> PathBuf {
+        self.path.with_file_name("outboard")
     }
 
     /// The leaf, from the bytes alone: what a commitment needs.

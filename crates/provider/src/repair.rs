@@ -3,7 +3,7 @@
 //! Coding is deterministic: what comes out must have the commitment that stands on the chain, so it does not
 //! matter which shards it was rebuilt from.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::Write;
 use std::sync::Arc;
@@ -14,18 +14,20 @@ use hpips_erasure::manifest::{read_index, read_manifest};
 use hpips_erasure::{ELEMENT_BYTES, StripeMap};
 use hpips_ledger::rows::{Deal, Slot, SlotState};
 use hpips_ledger::{Operation, query};
-use hpips_net::Session;
+use hpips_net::bulk::Spec;
+use hpips_net::piece;
 use hpips_proofs::CommP;
 use hpips_types::manifest::{Extent, IndexNode};
-use hpips_types::{AccountId, Cid, Code, DealId, Manifest, SetId, ShardIndex, SlotIndex, StripeIndex};
+use hpips_types::{Cid, Code, DealId, Manifest, SetId, ShardIndex, SlotIndex, StripeIndex};
 use tracing::info;
 
+use crate::holders::{Holder, Holders};
 use crate::pieces::{Meta, Piece, PieceError, PieceId};
 use crate::provider::Shared;
 use crate::window;
 
-/// Time for one block from one of several holders.
-const BLOCK: Duration = Duration::from_secs(20);
+/// Time for one shard or block from one of several holders. A holder hashes its piece at the first read, a second a GiB.
+const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Why a slot was not rebuilt.
 #[derive(Debug, thiserror::Error)]
@@ -123,72 +125,35 @@ async fn prove_entry(shared: &Arc<Shared>, id: PieceId) -> Result<bool, RepairEr
     Ok(true)
 }
 
-/// The other holders of a deal, by slot.
-struct Holders {
-    session: Session,
-    by_slot: Vec<Option<AccountId>>,
+/// The other holders of a deal that can be connected with.
+async fn holders_of(shared: &Shared, id: PieceId, deal: &Deal) -> Holders {
+    let state = shared.parts.chain.state();
+    let mut by_slot = BTreeMap::new();
+    for (index, slot) in (0..).zip(query::slots(&state, id.deal)) {
+        let SlotState::Held { provider, .. } = slot.state else { continue };
+        if provider == shared.me {
+            continue;
+        }
+        let addresses = query::pledge(&state, &provider).map(|row| row.terms.addresses).unwrap_or_default();
+        let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
+        shared.parts.net.address_book(provider, addresses).await;
+        if shared.parts.net.connect(provider).await.is_ok() {
+            let piece = Spec { hash: slot.blake3, bytes: slot.bytes };
+            by_slot.insert(SlotIndex::new(index), Holder::new(provider, piece));
+        }
+    }
+    let protocol = piece::protocol(&shared.parts.chain.params().name);
+    Holders::new(&shared.parts.net, protocol, (id.deal, deal.extent), by_slot, PATIENCE)
 }
 
-impl Holders {
-    async fn of(shared: &Shared, id: PieceId, deal: &Deal) -> Self {
-        let state = shared.parts.chain.state();
-        let mut by_slot = vec![None; usize::from(deal.n)];
-        for (index, slot) in query::slots(&state, id.deal).into_iter().enumerate() {
-            let SlotState::Held { provider, .. } = slot.state else { continue };
-            if provider == shared.me {
-                continue;
-            }
-            let addresses =
-                query::pledge(&state, &provider).map(|row| row.terms.addresses).unwrap_or_default();
-            let addresses = addresses.iter().filter_map(|address| address.parse().ok()).collect();
-            shared.parts.net.address_book(provider, addresses).await;
-            if shared.parts.net.connect(provider).await.is_ok() {
-                by_slot[index] = Some(provider);
-            }
-        }
-        let peers = by_slot.iter().flatten().copied().collect();
-        Self { session: Session::new(&shared.parts.net, peers), by_slot }
-    }
-
-    fn answers(&self, slot: SlotIndex) -> bool {
-        self.by_slot.get(usize::from(slot.get())).is_some_and(Option::is_some)
-    }
-
-    async fn get(&self, cid: Cid) -> Result<Bytes, RepairError> {
-        self.session.get_one(cid, BLOCK).await.map_err(|error| RepairError::Fetch(cid, Box::new(error)))
-    }
-
-    /// The bytes of a shard: its blocks, one after the other.
-    async fn shard(
-        &self,
-        map: &StripeMap,
-        stripe: StripeIndex,
-        shard: ShardIndex,
-    ) -> Result<Vec<u8>, RepairError> {
-        let mut bytes = Vec::new();
-        for entry in map.blocks(stripe, shard) {
-            bytes.extend_from_slice(&self.get(entry.cid).await?);
-        }
-        Ok(bytes)
-    }
-
-    /// Enough shards of a stripe to restore it.
-    async fn sources(
-        &self,
-        map: &StripeMap,
-        stripe: StripeIndex,
-    ) -> Result<Vec<(ShardIndex, Vec<u8>)>, RepairError> {
-        let wanted = map.sources(stripe, |slot| self.answers(slot)).ok_or(RepairError::TooFew(stripe))?;
-        let fetches =
-            wanted.into_iter().map(|shard| async move { Ok((shard, self.shard(map, stripe, shard).await?)) });
-        futures::future::try_join_all(fetches).await
-    }
+async fn get(holders: &Holders, cid: Cid) -> Result<Bytes, RepairError> {
+    holders.get(cid).await.map_err(|error| RepairError::Fetch(cid, Box::new(error)))
 }
 
 async fn rebuild(shared: &Arc<Shared>, id: PieceId, slot: &Slot) -> Result<Arc<Piece>, RepairError> {
     let deal = query::deal(&shared.parts.chain.state(), id.deal).ok_or(RepairError::Gone)?;
-    let holders = Holders::of(shared, id, &deal).await;
-    let manifest_block = holders.get(deal.manifest).await?;
+    let mut holders = holders_of(shared, id, &deal).await;
+    let manifest_block = get(&holders, deal.manifest).await?;
     let manifest = read_manifest(&manifest_block).map_err(|error| RepairError::Manifest(Box::new(error)))?;
     let mismatch = || RepairError::Manifest("the deal is about another object".into());
     let code = Code::new(manifest.k, manifest.n).filter(|code| code.n() == deal.n).ok_or_else(mismatch)?;
@@ -198,6 +163,7 @@ async fn rebuild(shared: &Arc<Shared>, id: PieceId, slot: &Slot) -> Result<Arc<P
     let nodes: Vec<IndexNode> = index.iter().map(|(_, _, node)| node.clone()).collect();
     let map = StripeMap::new(code, extent, &nodes).map_err(|error| RepairError::Manifest(Box::new(error)))?;
 
+    holders.lay_out(&map);
     let path = shared.pieces.file(id)?;
     let mut file = File::create(&path)?;
     let mut commitment = CommP::new();
@@ -207,7 +173,7 @@ async fn rebuild(shared: &Arc<Shared>, id: PieceId, slot: &Slot) -> Result<Arc<P
         let bytes = if map.blocks(stripe, want).is_empty() {
             Vec::new()
         } else {
-            let sources = holders.sources(&map, stripe).await?;
+            let sources = holders.sources(&map, stripe).await.ok_or(RepairError::TooFew(stripe))?;
             let given: Vec<(ShardIndex, &[u8])> =
                 sources.iter().map(|(shard, bytes)| (*shard, bytes.as_slice())).collect();
             map.rebuild(stripe, &given, &[want])?.pop().unwrap_or_default()
@@ -269,7 +235,7 @@ async fn rebuild_index(
 ) -> Result<Bytes, RepairError> {
     let map = StripeMap::of_index(code, extent);
     let at = map.locate(&cid).ok_or_else(|| RepairError::Manifest("an index node lies nowhere".into()))?;
-    let sources = holders.sources(&map, at.stripe).await?;
+    let sources = holders.sources(&map, at.stripe).await.ok_or(RepairError::TooFew(at.stripe))?;
     let given: Vec<(ShardIndex, &[u8])> =
         sources.iter().map(|(shard, bytes)| (*shard, bytes.as_slice())).collect();
     let shard = map.rebuild(at.stripe, &given, &[at.shard])?.pop().unwrap_or_default();

@@ -1,13 +1,14 @@
-//! Takes pieces from clients: checks the proposal, receives, verifies, signs.
+//! Conversations about pieces: takes them from clients (checks the proposal, receives, verifies, signs), and sends ranges
+//! of them back.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use hpips_erasure::manifest::{read_index, read_manifest};
 use hpips_erasure::{PieceLayout, StripeMap};
 use hpips_ledger::{PieceReceipt, Refusal, query};
-use hpips_net::bulk::{self, Spec};
+use hpips_net::bulk::{self, BulkError, Spec};
 use hpips_net::piece::{self, Accepted, RefusalCode, Refused, Reply, Request, Upload};
 use hpips_net::{Incoming, Stream};
 use hpips_proofs::CommP;
@@ -18,8 +19,10 @@ use tokio::sync::Semaphore;
 use tokio::time::timeout;
 use tracing::{debug, info};
 
+use crate::crowd::Crowd;
 use crate::pieces::{Meta, Piece, PieceId};
 use crate::provider::Shared;
+use crate::read::{self, ReadError, Reads};
 
 /// Uploads at once; more wait.
 const UPLOADS: usize = 16;
@@ -38,6 +41,7 @@ const STAGED_PART: u64 = 20;
 pub(crate) async fn run(shared: Arc<Shared>, mut incoming: Incoming) {
     let slots = Arc::new(Semaphore::new(CONVERSATIONS));
     let desk = Arc::new(Desk::default());
+    let talking = Crowd::new(PER_PEER);
     let mut stop = shared.stop.subscribe();
     loop {
         let slot = Arc::clone(&slots).acquire_owned().await.expect("the semaphore is never closed");
@@ -48,61 +52,30 @@ pub(crate) async fn run(shared: Arc<Shared>, mut incoming: Incoming) {
             },
             _ = stop.wait_for(|stop| *stop) => return,
         };
-        let Some(seat) = Seat::take(&desk, from) else {
+        let Some(seat) = talking.seat(from) else {
             debug!(%from, "peer talks too much at once");
             continue;
         };
-        let shared = Arc::clone(&shared);
+        let (shared, desk) = (Arc::clone(&shared), Arc::clone(&desk));
         tokio::spawn(async move {
-            if let Err(error) = converse(&shared, &seat, from, stream).await {
+            if let Err(error) = converse(&shared, &desk, from, stream).await {
                 debug!(%from, %error, "conversation about a piece ended");
             }
-            drop(slot);
+            drop((seat, slot));
         });
     }
 }
 
-/// Who talks to us, and which pieces are on their way.
+/// What goes on, and which pieces are on their way.
 struct Desk {
     uploads: Semaphore,
-    talking: Mutex<BTreeMap<AccountId, usize>>,
+    reads: Reads,
     arriving: Mutex<BTreeSet<PieceId>>,
 }
 
 impl Default for Desk {
     fn default() -> Self {
-        Self { uploads: Semaphore::new(UPLOADS), talking: Mutex::default(), arriving: Mutex::default() }
-    }
-}
-
-/// One conversation; given up when dropped.
-struct Seat {
-    desk: Arc<Desk>,
-    peer: AccountId,
-}
-
-impl Seat {
-    fn take(desk: &Arc<Desk>, peer: AccountId) -> Option<Self> {
-        let mut talking = desk.talking.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = talking.entry(peer).or_default();
-        *count += 1;
-        if *count > PER_PEER {
-            *count -= 1;
-            return None;
-        }
-        Some(Self { desk: Arc::clone(desk), peer })
-    }
-}
-
-impl Drop for Seat {
-    fn drop(&mut self) {
-        let mut talking = self.desk.talking.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = talking.get_mut(&self.peer) {
-            *count -= 1;
-            if *count == 0 {
-                talking.remove(&self.peer);
-            }
-        }
+        Self { uploads: Semaphore::new(UPLOADS), reads: Reads::default(), arriving: Mutex::default() }
     }
 }
 
@@ -125,19 +98,27 @@ impl Drop for Arriving {
     }
 }
 
-/// A refusal on its way to the client.
-struct No {
+/// A refusal on its way to the peer.
+#[derive(Debug)]
+pub(crate) struct No {
     code: RefusalCode,
     reason: String,
 }
 
-fn no(code: RefusalCode, reason: impl Into<String>) -> No {
+impl No {
+    /// Without a signature.
+    pub(crate) fn into_reply(self) -> Reply {
+        Reply::Refused(Refused { code: self.code, reason: self.reason, signed: ByteBuf::new() })
+    }
+}
+
+pub(crate) fn no(code: RefusalCode, reason: impl Into<String>) -> No {
     No { code, reason: reason.into() }
 }
 
 async fn converse(
     shared: &Arc<Shared>,
-    seat: &Seat,
+    desk: &Arc<Desk>,
     from: AccountId,
     mut stream: Stream,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
@@ -145,21 +126,17 @@ async fn converse(
     // Lives until the piece is complete or given up.
     let mut arriving = None;
     let reply = match request {
-        Request::Upload(upload) => match admit(shared, seat, from, &upload, &mut arriving).await {
+        Request::Upload(upload) => match admit(shared, desk, from, &upload, &mut arriving).await {
             Ok(Admitted::Held(receipt)) => Reply::Receipt(ByteBuf::from(receipt)),
             Ok(Admitted::New(layout)) => {
-                let _upload = seat.desk.uploads.acquire().await?;
+                let _upload = desk.uploads.acquire().await?;
                 let accepted = Accepted { bytes: upload.bytes, blake3: upload.blake3 };
                 piece::send(&mut stream, &Reply::Accepted(accepted)).await?;
                 match take(shared, &mut stream, from, &upload, *layout).await {
                     Ok(receipt) => Reply::Receipt(ByteBuf::from(receipt)),
                     Err(error) => {
                         debug!(%from, error = %error.reason, "upload refused");
-                        Reply::Refused(Refused {
-                            code: error.code,
-                            reason: error.reason,
-                            signed: ByteBuf::new(),
-                        })
+                        error.into_reply()
                     }
                 }
             }
@@ -168,9 +145,15 @@ async fn converse(
                 Reply::Refused(Refused { code: error.code, reason: error.reason, signed })
             }
         },
-        Request::Read(_) => {
-            let reason = "blocks of pieces are fetched by bitswap".to_owned();
-            Reply::Refused(Refused { code: RefusalCode::NotFound, reason, signed: ByteBuf::new() })
+        Request::Read(asked) => {
+            let extent = query::deal(&shared.parts.chain.state(), asked.deal).map(|deal| deal.extent);
+            let piece = shared.pieces.get(PieceId { deal: asked.deal, slot: asked.slot });
+            let found = read::find(piece, extent, &asked);
+            let outcome = read::answer(&desk.reads, from, found, asked.start..asked.end, &mut stream).await;
+            if let Err(error @ (ReadError::Piece(_) | ReadError::Bulk(BulkError::File(_)))) = &outcome {
+                shared.trouble("reading a piece back", error);
+            }
+            return Ok(outcome?);
         }
     };
     piece::send(&mut stream, &reply).await?;
@@ -224,15 +207,14 @@ fn room(free: u64, staged: u64, bytes: u64) -> Result<(), No> {
 /// Checks everything that can be checked before bytes arrive.
 async fn admit(
     shared: &Arc<Shared>,
-    seat: &Seat,
+    desk: &Arc<Desk>,
     from: AccountId,
     upload: &Upload,
     arriving: &mut Option<Arriving>,
 ) -> Result<Admitted, No> {
     wait_drawn(shared, from, upload).await?;
     let id = PieceId { deal: DealId::new(upload.proposal.get()), slot: upload.slot };
-    let only =
-        Arriving::begin(&seat.desk, id).ok_or_else(|| no(RefusalCode::Busy, "the piece is arriving"))?;
+    let only = Arriving::begin(desk, id).ok_or_else(|| no(RefusalCode::Busy, "the piece is arriving"))?;
     *arriving = Some(only);
     if let Some(piece) = shared.pieces.get(id) {
         held(&piece.meta, from, upload)?;
@@ -425,19 +407,12 @@ mod tests {
     }
 
     #[test]
-    fn one_upload_a_piece_and_a_share_of_talk_a_peer() {
+    fn one_upload_a_piece() {
         let desk = Arc::new(Desk::default());
         let id = PieceId { deal: DealId::new(1), slot: SlotIndex::new(0) };
         let first = Arriving::begin(&desk, id).unwrap();
         assert!(Arriving::begin(&desk, id).is_none());
         drop(first);
         assert!(Arriving::begin(&desk, id).is_some());
-        let peer = AccountId::new([1; 32]);
-        let mut seats: Vec<Seat> = (0..PER_PEER).map_while(|_| Seat::take(&desk, peer)).collect();
-        assert_eq!(seats.len(), PER_PEER);
-        assert!(Seat::take(&desk, peer).is_none());
-        assert!(Seat::take(&desk, AccountId::new([2; 32])).is_some());
-        seats.pop();
-        assert!(Seat::take(&desk, peer).is_some());
     }
 }

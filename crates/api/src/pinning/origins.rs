@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use futures::future::{join, join_all};
-use hpips_net::identity::{account_of, split_peer};
+use hpips_net::identity::split_peer;
 use hpips_net::{Multiaddr, Net, PeerId};
 
 /// Connects with the peers that these addresses name, as far as they are understood; how it went shows when blocks are asked
@@ -20,19 +20,10 @@ pub(super) async fn connect(net: &Net, origins: &[String]) {
     }
     let known = named.into_iter().map(|(peer, addresses)| async move {
         let addresses: Vec<_> = addresses.into_iter().filter(|address| !address.is_empty()).collect();
-        match account_of(&peer) {
-            Some(account) => {
-                if !addresses.is_empty() {
-                    net.address_book(account, addresses).await;
-                }
-                let _ = net.connect_peer(peer).await;
-            }
-            // The address book knows ed25519 names alone.
-            None => {
-                let full = addresses.into_iter().filter_map(|address| address.with_p2p(peer).ok());
-                join_all(full.map(|address| net.dial(address))).await;
-            }
+        if !addresses.is_empty() {
+            net.address_book_peer(peer, addresses).await;
         }
+        let _ = net.connect_peer(peer).await;
     });
     join(join_all(known), join_all(nameless.into_iter().map(|address| net.dial(address)))).await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::extract;
 use axum::response::Response;
-use hpips_net::identity::{account_of, split_peer};
+use hpips_net::identity::split_peer;
 use hpips_net::{Filter, Multiaddr, PeerId, PeerInfo};
 use serde::Serialize;
 use serde_json::Value;
@@ -103,9 +103,7 @@ pub(super) async fn bootstrap_add(
     .await?;
     if let Ok(online) = state.online() {
         for (peer, address) in wanted {
-            if let Some(account) = account_of(&peer) {
-                online.net.keep(account, vec![address]).await;
-            }
+            online.net.keep_peer(peer, vec![address]).await;
         }
     }
     answer::json(&Peers { peers })
@@ -162,9 +160,8 @@ async fn remove_from_bootstrap(
     .await?;
     if let Ok(online) = state.online() {
         for text in &peers {
-            let peer = text.parse().ok().and_then(|address| split_peer(&address)).map(|(peer, _)| peer);
-            if let Some(account) = peer.as_ref().and_then(account_of) {
-                online.net.let_go(account).await;
+            if let Some((peer, _)) = text.parse().ok().and_then(|address| split_peer(&address)) {
+                online.net.let_go_peer(peer).await;
             }
         }
     }
@@ -247,21 +244,16 @@ pub(super) async fn connect(
     let online = state.online()?;
     let mut strings = Vec::new();
     for (peer, address) in addresses_of(&call, "address")? {
-        let account = account_of(&peer).ok_or_else(|| {
-            RpcError::client(format!(
-                "the key of peer {peer} is not an ed25519 key, the only kind that this version connects with"
-            ))
-        })?;
         let connected = async {
-            online.net.address_book(account, vec![address.clone()]).await;
-            let connected = online.net.connect(account).await;
+            online.net.address_book_peer(peer, vec![address.clone()]).await;
+            let connected = online.net.connect_peer(peer).await;
             connected.map_err(|error| {
                 RpcError::new(format!("connect {peer} failure: {}", crate::error::chain_text(&error)))
             })
         };
         answer::in_time(&call, connected).await?;
         // A peer that was never reached is not dialed for ever.
-        online.net.keep(account, vec![address]).await;
+        online.net.keep_peer(peer, vec![address]).await;
         strings.push(format!("connect {peer} success"));
     }
     answer::json(&Strings { strings })
@@ -288,9 +280,7 @@ pub(super) async fn disconnect(
             strings.push(format!("disconnect {peer} failure: not connected"));
             continue;
         }
-        if let Some(account) = account_of(&peer) {
-            net.let_go(account).await;
-        }
+        net.let_go_peer(peer).await;
         net.disconnect_peer(peer).await;
         strings.push(format!("disconnect {peer} success"));
     }

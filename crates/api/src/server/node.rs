@@ -5,7 +5,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use hpips_net::Multiaddr;
-use hpips_net::identity::{account_of, split_peer};
+use hpips_net::identity::split_peer;
 
 use super::chain::{account_info, pledge_info};
 use super::parts::Parts;
@@ -69,8 +69,7 @@ pub(super) async fn connect(
         let wrong = || ApiError::bad_request(format!("{text:?} is no multiaddress that ends in /p2p/NAME"));
         let address: Multiaddr = text.parse().map_err(|_| wrong())?;
         let (peer, address) = split_peer(&address).ok_or_else(wrong)?;
-        let account = account_of(&peer).ok_or_else(wrong)?;
-        parts.net.keep(account, vec![address]).await;
+        parts.net.keep_peer(peer, vec![address]).await;
     }
     Ok(Json(Done {}))
 }

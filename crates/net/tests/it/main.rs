@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of tests outside of test functions")]
 
 mod bitswap;
+mod bounds;
 mod bulk;
 mod messages;
 mod routing;
