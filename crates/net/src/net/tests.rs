@@ -8,7 +8,7 @@ use crate::peers::PeerEvent;
 
 /// Longest wait for anything; reached only by a failing test.
 const PATIENCE: Duration = Duration::from_secs(60);
-/// A key of 2048 bits in PKCS #8: nothing makes RSA keys here.
+/// A key of 2048 bits in PKCS #8, for this test alone: nothing here makes RSA keys.
 const RSA: &[u8] = include_bytes!("rsa.der");
 
 /// One block.
