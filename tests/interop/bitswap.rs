@@ -38,6 +38,30 @@ fn files_travel_both_ways() {
 }
 
 #[test]
+fn a_node_with_an_rsa_key_is_a_peer_as_others() {
+    let Some(kubo) = Kubo::of_rsa() else { return };
+    let node = Node::start();
+    let address = kubo.address_of_swarm();
+    assert!(address.contains("/p2p/Qm"), "{address}");
+    let said = node.ok(&["swarm", "connect", &address]);
+    assert!(said.contains("/p2p/Qm") || said.contains("connect Qm"), "{said}");
+    assert!(node.ok(&["ping", "-n", "1", &address]).contains("time="));
+    let bytes = noise(2_000_000, 9);
+    let file = node.folder().join("file");
+    fs::write(&file, &bytes).unwrap();
+    let theirs =
+        String::from_utf8(kubo.ok(&["add", "-Q", "--cid-version=1", file.to_str().unwrap()])).unwrap();
+    assert!(node.bytes(&["cat", theirs.trim()]) == bytes, "Kubo to HPIPS");
+    fs::write(&file, &bytes[1..]).unwrap();
+    let ours = node.ok(&["add", "--local", "-Q", file.to_str().unwrap()]);
+    assert!(kubo.ok(&["cat", ours.trim()]) == bytes[1..], "HPIPS to Kubo");
+    let (_, name) = address.rsplit_once('/').unwrap();
+    assert!(node.ok(&["swarm", "peers"]).contains(name));
+    node.ok(&["swarm", "disconnect", &address]);
+    assert!(!node.ok(&["swarm", "peers"]).contains(name));
+}
+
+#[test]
 fn folders_travel_over_quic_both_ways() {
     let addresses = "[\"/ip4/127.0.0.1/udp/0/quic-v1\"]";
     let Some(kubo) = Kubo::online(&[("Addresses.Swarm", addresses)]) else { return };

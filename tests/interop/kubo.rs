@@ -43,15 +43,20 @@ pub(crate) struct Kubo {
 impl Kubo {
     /// Starts one without a network; `None`, said aloud, where Kubo is absent.
     pub(crate) fn start(config: &[(&str, &str)]) -> Option<Self> {
-        Self::run_daemon(config, &["daemon", "--offline"])
+        Self::run_daemon("ed25519", config, &["daemon", "--offline"])
     }
 
     /// Starts one that listens on loopback.
     pub(crate) fn online(config: &[(&str, &str)]) -> Option<Self> {
-        Self::run_daemon(config, &["daemon"])
+        Self::run_daemon("ed25519", config, &["daemon"])
     }
 
-    fn run_daemon(config: &[(&str, &str)], command: &[&str]) -> Option<Self> {
+    /// As [`Kubo::online`], with a key as old nodes have.
+    pub(crate) fn of_rsa() -> Option<Self> {
+        Self::run_daemon("rsa", &[], &["daemon"])
+    }
+
+    fn run_daemon(key: &str, config: &[(&str, &str)], command: &[&str]) -> Option<Self> {
         let Some(program) = program() else {
             skipped("kubo");
             return None;
@@ -65,7 +70,7 @@ impl Kubo {
                 .expect("ipfs starts");
             assert!(output.status.success(), "ipfs {args:?}: {}", String::from_utf8_lossy(&output.stderr));
         };
-        run(&["init", "--profile=test"]);
+        run(&["init", "--profile=test", "--algorithm", key]);
         run(&["bootstrap", "rm", "--all"]);
         for (key, value) in config {
             run(&["config", "--json", key, value]);
