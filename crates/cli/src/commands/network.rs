@@ -345,7 +345,7 @@ mod tests {
         let window = one("window", ProvingState::Computing);
         let waiting = one("activation", ProvingState::Waiting);
         assert_eq!(proving(&[]), None);
-        assert_eq!(proving(&[window.clone()]).unwrap(), "window (computing)");
+        assert_eq!(proving(std::slice::from_ref(&window)).unwrap(), "window (computing)");
         assert_eq!(
             proving(&[window, waiting.clone(), waiting.clone()]).unwrap(),
             "window (computing), 2 more waiting"
