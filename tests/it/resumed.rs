@@ -111,7 +111,7 @@ fn a_get_says_how_far_it_is_while_it_stands_still_too() {
     let (source, node) = (Source::start(78), Node::start());
     node.ok(&["swarm", "connect", &source.address]);
     let target = node.folder().join("got");
-    let request = GetRequest { path: source.root.clone(), target: target.clone() };
+    let request = GetRequest { path: source.root.clone(), target: target.clone(), offline: false };
     let client = ApiClient::of_repo(&node.repo()).unwrap();
     let mut stood = Vec::new();
     let take = |line: GetLine| match line {
@@ -139,7 +139,7 @@ fn a_get_says_how_far_it_is_while_it_stands_still_too() {
     assert!(stood.windows(2).all(|pair| pair[0].bytes <= pair[1].bytes), "it only grows");
 
     // What cannot be had is said in the same way.
-    let request = GetRequest { path: source.root.clone(), target };
+    let request = GetRequest { path: source.root.clone(), target, offline: false };
     let take = |line: GetLine| match line {
         GetLine::Failed(error) => ControlFlow::Break(error),
         GetLine::Progress(_) => ControlFlow::Continue(()),
@@ -147,6 +147,10 @@ fn a_get_says_how_far_it_is_while_it_stands_still_too() {
     };
     let error = source.runtime.block_on(client.post_lines("/hpips/v0/get-lines", &request, take)).unwrap();
     assert!(error.to_string().contains("exists"), "{error}");
+    let absent = "bafkreifjjcie6lypi6ny7amxnfftagclbuxndqonfipmb64f2km2devei4".to_owned();
+    let request = GetRequest { path: absent, target: node.folder().join("absent"), offline: true };
+    let error = source.runtime.block_on(client.post_lines("/hpips/v0/get-lines", &request, take)).unwrap();
+    assert!(error.to_string().contains("not found here"), "{error}");
     source.shutdown();
 }
 

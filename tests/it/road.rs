@@ -179,7 +179,7 @@ async fn road() {
 
     let _: serde_json::Value = post(&client, "/hpips/v0/forget", &RootRequest { root: root.clone() }).await;
     let target = folder.path().join("back");
-    let request = GetRequest { path: root.clone(), target: target.clone() };
+    let request = GetRequest { path: root.clone(), target: target.clone(), offline: false };
     let got: GetAnswer = post(&client, "/hpips/v0/get", &request).await;
     assert_equal(&source, &target);
     assert!(got.fetched_bytes > 0, "it came from the network");

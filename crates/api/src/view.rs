@@ -421,6 +421,9 @@ pub struct GetRequest {
     pub path: String,
     /// Absolute path of the copy; must not exist.
     pub target: PathBuf,
+    /// Whether nobody else is asked for what is not here.
+    #[serde(default)]
+    pub offline: bool,
 }
 
 /// What was fetched.

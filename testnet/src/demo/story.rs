@@ -375,7 +375,7 @@ impl Story<'_, '_> {
         .await?;
         check(forgotten.blocks > 0, || "the client had no copy to remove".into())?;
         let target = self.place.dir.join("read");
-        let request = GetRequest { path: root, target: target.clone() };
+        let request = GetRequest { path: root, target: target.clone(), offline: false };
         let got: GetAnswer = post(client, "reading the files back", "/hpips/v0/get", &request).await?;
         self.place.tree.equals(&target)?;
         check(got.bytes == self.facts.bytes, || format!("{} bytes came back", got.bytes))?;

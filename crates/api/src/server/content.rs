@@ -11,7 +11,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use cid::Cid;
 use hpips_client::blocks::{Attended, Left, Local};
-use hpips_client::{BlockGetter, ExportError, GetBlockError, NetBlocks, export};
+use hpips_client::{BlockGetter, ExportError, FetchStats, GetBlockError, NetBlocks, export};
 use hpips_dag::{DepthFirst, Kind, decode_pb};
 use tokio::runtime::Handle;
 
@@ -89,7 +89,9 @@ pub(super) async fn get_lines(
 struct Getting {
     path: ContentPath,
     target: PathBuf,
-    blocks: Arc<NetBlocks>,
+    blocks: Arc<dyn BlockGetter>,
+    /// The same, where others are asked too.
+    fetched: Option<NetBlocks>,
     started: Instant,
     /// Bytes written; bytes in all, 0 before they are known.
     bytes: Arc<[AtomicU64; 2]>,
@@ -101,14 +103,18 @@ impl Getting {
         if !request.target.is_absolute() {
             return Err(ApiError::bad_request("the target must be given as an absolute path"));
         }
-        let blocks = Arc::new(parts.blocks(path.root).await?);
         let (target, started) = (request.target, Instant::now());
-        Ok(Self { path, target, blocks, started, bytes: Arc::default() })
+        let fetched = if request.offline { None } else { Some(parts.blocks(path.root).await?) };
+        let blocks: Arc<dyn BlockGetter> = match &fetched {
+            Some(blocks) => Arc::new(blocks.clone()),
+            None => Arc::new(Local(parts.store.clone())),
+        };
+        Ok(Self { path, target, blocks, fetched, started, bytes: Arc::default() })
     }
 
     /// Blocks until all is saved.
     fn run(&self, left: Left) -> Result<GetAnswer, ApiError> {
-        let attended = Attended::new(Arc::clone(&self.blocks) as Arc<_>, left);
+        let attended = Attended::new(Arc::clone(&self.blocks), left);
         let [written, all] = &*self.bytes;
         let cid = content::resolve(&self.path, &attended).map_err(content_error)?;
         if let Ok(block) = attended.get(&cid) {
@@ -118,7 +124,7 @@ impl Getting {
             written.fetch_add(more, Ordering::Relaxed);
         };
         let report = export(cid, &attended, &self.target, &mut progress).map_err(export_error)?;
-        let stats = self.blocks.stats();
+        let stats = self.stats();
         Ok(GetAnswer {
             files: report.files,
             bytes: report.bytes.get(),
@@ -128,8 +134,12 @@ impl Getting {
         })
     }
 
+    fn stats(&self) -> FetchStats {
+        self.fetched.as_ref().map(NetBlocks::stats).unwrap_or_default()
+    }
+
     fn progress(&self) -> GetProgress {
-        let stats = self.blocks.stats();
+        let stats = self.stats();
         let [bytes, all] = [0, 1].map(|place: usize| self.bytes[place].load(Ordering::Relaxed));
         GetProgress { bytes, all, fetched_bytes: stats.fetched_bytes, holders: stats.holders as u64 }
     }

@@ -76,7 +76,8 @@ impl Get {
                 (report.files, report.bytes.get())
             }
             Source::Node(node) => {
-                let request = view::GetRequest { path: path.to_string(), target: absolute(&output)? };
+                let offline = context.is_offline();
+                let request = view::GetRequest { path: path.to_string(), target: absolute(&output)?, offline };
                 let bar = Bar::new(self.wants_bar(context));
                 let answer =
                     context.ask(node.post_lines("/hpips/v0/get-lines", &request, |line| match line {
