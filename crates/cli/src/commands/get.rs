@@ -77,7 +77,8 @@ impl Get {
             }
             Source::Node(node) => {
                 let offline = context.is_offline();
-                let request = view::GetRequest { path: path.to_string(), target: absolute(&output)?, offline };
+                let request =
+                    view::GetRequest { path: path.to_string(), target: absolute(&output)?, offline };
                 let bar = Bar::new(self.wants_bar(context));
                 let answer =
                     context.ask(node.post_lines("/hpips/v0/get-lines", &request, |line| match line {
