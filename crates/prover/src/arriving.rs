@@ -10,7 +10,7 @@ use hpips_proofs::CircuitKind;
 use rustix::fs::FlockOperation;
 
 use crate::key_folder::{KeyFile, KeyFolder, KeyPart};
-use crate::key_store::{FILE_BYTES_MAX, KeyStoreError, OpenKey, VERIFYING_BYTES_MAX, io_error};
+use crate::key_store::{FILE_BYTES_MAX, KeyStoreError, OpenKey, VERIFYING_BYTES_MAX, io_error, put_in_place};
 
 /// Why a key that arrives is not taken.
 #[derive(Debug, thiserror::Error)]
@@ -180,11 +180,7 @@ impl Arriving {
 
     fn place(&self, path: &Path) -> Result<(), ArrivalError> {
         self.file.sync_all().map_err(|source| io_error("sync", &self.temporary, source))?;
-        fs::rename(&self.temporary, path).map_err(|source| io_error("rename", path, source))?;
-        let dir = self.folder.dir();
-        let synced = File::open(dir).and_then(|dir| dir.sync_all());
-        synced.map_err(|source| io_error("sync", dir, source))?;
-        Ok(())
+        Ok(put_in_place(&self.temporary, path, self.folder.dir())?)
     }
 }
 

@@ -277,12 +277,15 @@ impl KeyStore {
             SetupError::Write(source) => io_error("write", &temporary, source),
             other => KeyStoreError::Setup(other),
         })?;
-        fs::rename(&temporary, path).map_err(|source| io_error("rename", path, source))?;
-        File::open(&self.dir)
-            .and_then(|dir| dir.sync_all())
-            .map_err(|source| io_error("sync", &self.dir, source))?;
+        put_in_place(&temporary, path, &self.dir)?;
         Ok(filled)
     }
+}
+
+/// Gives a complete, synced file its name in a folder, also over a power cut.
+pub(crate) fn put_in_place(temporary: &Path, path: &Path, dir: &Path) -> Result<(), KeyStoreError> {
+    fs::rename(temporary, path).map_err(|source| io_error("rename", path, source))?;
+    File::open(dir).and_then(|dir| dir.sync_all()).map_err(|source| io_error("sync", dir, source))
 }
 
 /// What a circuit's file is called.
